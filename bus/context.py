@@ -1,0 +1,24 @@
+"""What this thread or task is handling now: whatever is published meanwhile is caused by it."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from bus.event import Cause, Event
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One run of a handler. `log` collects the lines that it logs."""
+
+    event: Event
+    group: str
+    log: list[str] = field(default_factory=list)
+
+    @property
+    def cause(self) -> Cause:
+        return Cause(self.event.id, self.group, self.event.attempt)
+
+
+current: ContextVar[Attempt | None] = ContextVar("fanlight_attempt", default=None)

@@ -1,0 +1,251 @@
+"""The cycle of one group on one partition: take → run → settle, for as long as the worker lives.
+
+One thread each. Settling the last batch and taking the next is one round trip; slow handlers are settled
+one by one. Knows operations and outcomes; what a handler does is `delivery`'s business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Any, Final
+
+from bus import delivery, operations
+from bus.deadline import Deadlines
+from bus.delivery import Outcome
+from bus.errors import ServerError
+from bus.event import Event
+from bus.journal import Record, Step
+from bus.streams import Client, Keys, Operation, together
+from bus.subscription import Subscription, describe
+
+MAX_COUNT: Final = 100  # entries per take
+BATCH_SECONDS: Final = 0.05  # how much work one take should bring
+SLOW_SECONDS: Final = 0.02  # a batch that runs longer is announced as running
+SETTLE_ALONE_US: Final = 1_000  # an attempt that took longer is settled at once
+SETTLE_AFTER_SECONDS: Final = 0.01
+IDLE_SECONDS: Final = 1.0  # longest wait for news: also how often due retries are looked for
+TROUBLE_SECONDS: Final = (0.1, 2.0)  # first and longest pause while the server is away
+
+log = logging.getLogger("bus.worker")
+
+
+class Cycle:
+    """Handles a group's deliveries on one partition until `stopping` is set."""
+
+    def __init__(
+        self,
+        client: Client,
+        keys: Keys,
+        subscriptions: Sequence[Subscription],
+        *,
+        worker: str,
+        deadlines: Deadlines,
+        stopping: threading.Event,
+    ) -> None:
+        self.keys = keys
+        self.group = subscriptions[0].group
+        self._client = client
+        self._subscriptions = subscriptions
+        self._worker = worker
+        self._generation = 0
+        self._deadlines = deadlines
+        self._stopping = stopping
+        self._concurrency = subscriptions[0].concurrency
+        self._is_async = any(subscription.is_async for subscription in subscriptions)
+        self._runner = asyncio.Runner()
+        self._pool: ThreadPoolExecutor | None = None
+        self._held: dict[str, Event] = {}  # taken and not settled, by entry
+        self._outcomes: list[Outcome] = []  # ended and not settled
+        self._average_seconds = 0.005
+        self._next_due = 0.0  # monotonic
+        # The journal must not say "running" after it said how that ended: the lock is held while a batch
+        # is announced, and taken before an outcome becomes ready to be settled.
+        self._lock = threading.Lock()
+        self._unannounced: dict[str, Event] = {}
+        self._batch_began = 0.0
+
+    @property
+    def owner(self) -> str:
+        """The name under which entries are held: a new one after each trouble, so that no fence is used twice."""
+        return f"{self._worker}#{self._generation}"
+
+    def run(self) -> None:
+        """Take, run and settle until told to stop; then settle what ran and give back the rest."""
+        pause = TROUBLE_SECONDS[0]
+        while not self._stopping.is_set():
+            try:
+                self._turn()
+                pause = TROUBLE_SECONDS[0]
+            except ServerError as error:
+                log.warning("%s on %s: %s; trying again", self.group, self.keys.topic, error)
+                pause = self._recover(pause)
+            except Exception:  # a cycle that ends silently would be a group that stops silently
+                log.exception("%s on %s: unexpected; starting this cycle afresh", self.group, self.keys.topic)
+                pause = self._recover(pause)
+        self._finish()
+
+    def announce_slow(self) -> None:
+        """Tell the journal what runs, once a batch takes longer than a moment. Called by another thread."""
+        if self._unannounced and time.monotonic() - self._batch_began >= SLOW_SECONDS:
+            self._announce()
+
+    def _turn(self) -> None:
+        events = self._take()
+        if not events:
+            return
+        self._batch_began = time.monotonic()
+        with self._lock:
+            self._held.update((event.entry, event) for event in events)
+            self._unannounced = {event.entry: event for event in events if self._subscription(event)}
+        if self._average_seconds >= SLOW_SECONDS:
+            self._announce()
+        for outcome in self._outcomes_of(events):
+            self._ended(outcome)
+
+    def _take(self) -> list[Event]:
+        now = time.monotonic()
+        count = max(min(int(BATCH_SECONDS / self._average_seconds), MAX_COUNT), self._concurrency)
+        steps: list[Operation[Any]] = [self._settlement()] if self._outcomes else []
+        if now >= self._next_due:
+            self._next_due = now + IDLE_SECONDS
+            steps.append(operations.take_due(self.keys, self.group, self.owner, count=count))
+            block_ms = None
+        else:
+            block_ms = int(min(self._next_due - now, IDLE_SECONDS) * 1000)
+        steps.append(operations.take_new(self.keys, self.group, self.owner, count=count, block_ms=block_ms))
+        results = self._client.run(together(*steps))
+        if self._outcomes:
+            self._settled(results.pop(0))
+        return self._taken(results)
+
+    def _taken(self, results: list[operations.Taken]) -> list[Event]:
+        if not all(taken.group_exists for taken in results):
+            self._restore_group()
+            return []
+        for taken in results:
+            if taken.next_due_ms is not None:
+                self._next_due = min(self._next_due, time.monotonic() + taken.next_due_ms / 1000)
+        return [event for taken in results for event in taken.events]
+
+    def _restore_group(self) -> None:
+        """Somebody removed the group or its stream: begin again with what is there, and say so."""
+        log.error("%s on %s: the group is gone from the server; it begins again", self.group, self.keys.topic)
+        record = describe(self._subscriptions)
+        self._client.run(operations.subscribe(self.keys, self.group, record, start="0-0", worker=self._worker))
+
+    def _outcomes_of(self, events: list[Event]) -> Iterator[Outcome]:
+        if self._is_async:
+            yield from self._run_async(events)
+        elif self._concurrency > 1:
+            yield from self._run_threads(events)
+        else:
+            for event in events:
+                if self._stopping.is_set():
+                    return
+                yield self._run(event)
+
+    def _run(self, event: Event) -> Outcome:
+        subscription = self._subscription(event)
+        if subscription is None:
+            return delivery.skipped(event)
+        return delivery.run(subscription, event, self._deadlines)
+
+    async def _arun(self, event: Event) -> Outcome:
+        subscription = self._subscription(event)
+        return delivery.skipped(event) if subscription is None else await delivery.arun(subscription, event)
+
+    def _run_threads(self, events: list[Event]) -> Iterator[Outcome]:
+        self._pool = self._pool or ThreadPoolExecutor(self._concurrency, thread_name_prefix=self.group)
+        for future in as_completed([self._pool.submit(self._run, event) for event in events]):
+            yield future.result()
+
+    def _run_async(self, events: list[Event]) -> Iterator[Outcome]:
+        """As many at once as the subscription says; outcomes are settled between groups of that size."""
+        for first in range(0, len(events), self._concurrency):
+            if self._stopping.is_set():
+                return
+            yield from self._runner.run(self._gather(events[first : first + self._concurrency]))
+
+    async def _gather(self, events: list[Event]) -> list[Outcome]:
+        if len(events) == 1:
+            return [await self._arun(events[0])]
+        return await asyncio.gather(*(self._arun(event) for event in events))
+
+    def _ended(self, outcome: Outcome) -> None:
+        with self._lock:
+            self._unannounced.pop(outcome.event.entry, None)
+            self._outcomes.append(outcome)
+        seconds = outcome.duration_us / 1e6
+        self._average_seconds += (max(seconds, 1e-5) - self._average_seconds) * 0.2
+        waited = time.monotonic() - self._outcomes[0].ended
+        if outcome.duration_us >= SETTLE_ALONE_US or waited >= SETTLE_AFTER_SECONDS:
+            self._settle()
+
+    def _settle(self) -> None:
+        if self._outcomes:
+            self._settled(self._client.run(self._settlement()))
+
+    def _settlement(self) -> Operation[frozenset[str]]:
+        now = time.monotonic()
+        settlements = [delivery.judge(outcome, now=now) for outcome in self._outcomes]
+        for settlement in settlements:
+            if settlement.verdict == b"r":
+                self._next_due = min(self._next_due, now + settlement.record.due_in_ms / 1000)
+        return operations.settle(self.keys, self.group, self.owner, settlements, holds=len(self._held))
+
+    def _settled(self, stale: frozenset[str]) -> None:
+        for entry in sorted(stale):
+            log.warning(
+                "%s on %s: %s was settled elsewhere; this attempt changes nothing", self.group, self.keys.topic, entry
+            )
+        for outcome in self._outcomes:
+            self._held.pop(outcome.event.entry, None)
+        self._outcomes.clear()
+
+    def _announce(self) -> None:
+        with self._lock:
+            records = [Record(Step.DELIVERED, event.entry, event.attempt) for event in self._unannounced.values()]
+            self._unannounced.clear()
+            if records:
+                self._client.run(operations.announce(self.keys, self.group, self.owner, records))
+
+    def _recover(self, pause: float) -> float:
+        """Wait, then bring memory and server together again. Returns how long to wait should this fail."""
+        self._stopping.wait(pause)
+        try:
+            self._settle()
+            self._give_back()
+        except ServerError:
+            return min(pause * 2, TROUBLE_SECONDS[1])
+        return TROUBLE_SECONDS[0]
+
+    def _give_back(self) -> None:
+        """Release all that this owner holds, known here or not (a lost reply), and take a new name."""
+        with self._lock:
+            self._unannounced.clear()
+        while self._client.run(operations.release(self.keys, self.group, self.owner)) == operations.MAX_BATCH:
+            pass
+        self._client.run(operations.leave(self.keys, self.group, self.owner))
+        self._held.clear()
+        self._generation += 1
+
+    def _finish(self) -> None:
+        try:
+            self._settle()
+            self._give_back()
+        except ServerError as error:
+            log.warning("%s on %s: could not give back: %s; others reclaim it", self.group, self.keys.topic, error)
+        self._runner.close()
+        if self._pool:
+            self._pool.shutdown()
+
+    def _subscription(self, event: Event) -> Subscription | None:
+        for subscription in self._subscriptions:
+            if subscription.admits(event.type):
+                return subscription
+        return None

@@ -1,0 +1,185 @@
+"""One delivery: run the handler on the event, and decide what its outcome means.
+
+Steps: refuse → call → judge. Knows subscriptions and events; must not know Redis. The only place where
+any exception is caught, since what a handler raises is not ours to choose.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import inspect
+import linecache
+import logging
+import re
+import sysconfig
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Final
+
+from bus.context import Attempt, current
+from bus.deadline import Deadlines
+from bus.errors import DataInvalid, TimedOut
+from bus.event import Event
+from bus.journal import MAX_ERROR_TEXT, MAX_LOG_LINES, MAX_TRACEBACK, Failure, Record, Step
+from bus.operations import Settlement
+from bus.subscription import Subscription
+
+_OWN_FOLDER: Final = str(Path(__file__).parent)
+_LIBRARIES: Final = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an attempt ended. `ended` is on the monotonic clock, in seconds; `error` None means well."""
+
+    event: Event
+    subscription: Subscription | None
+    error: BaseException | None = None
+    duration_us: int = 0
+    ended: float = 0.0
+    log: tuple[str, ...] = ()
+
+
+def run(subscription: Subscription, event: Event, deadlines: Deadlines) -> Outcome:
+    """Call a sync handler in this thread."""
+    attempt = Attempt(event, subscription.group)
+    token = current.set(attempt)
+    began = time.monotonic()
+    error: BaseException | None = None
+    try:
+        with deadlines.limit(subscription.timeout_seconds):
+            subscription.handler(event)
+    except BaseException as raised:  # noqa: BLE001  # a handler may raise anything, SystemExit included
+        error = raised
+    finally:
+        current.reset(token)
+    return _outcome(subscription, attempt, began, error)
+
+
+async def arun(subscription: Subscription, event: Event) -> Outcome:
+    """Await an async handler (or call a sync one that shares the group) in this event loop."""
+    attempt = Attempt(event, subscription.group)
+    token = current.set(attempt)
+    began = time.monotonic()
+    error: BaseException | None = None
+    try:
+        async with asyncio.timeout(subscription.timeout_seconds):
+            result = subscription.handler(event)
+            if inspect.isawaitable(result):
+                await result
+    except TimeoutError as raised:
+        late = time.monotonic() - began >= subscription.timeout_seconds
+        error = TimedOut(_late(subscription)) if late else raised
+    except BaseException as raised:  # noqa: BLE001  # as above; a cancelled handler counts as failed too
+        error = raised
+    finally:
+        current.reset(token)
+    return _outcome(subscription, attempt, began, error)
+
+
+def skipped(event: Event) -> Outcome:
+    """The outcome of an event whose type the group does not take."""
+    return Outcome(event, None, ended=time.monotonic())
+
+
+def judge(outcome: Outcome, *, now: float) -> Settlement:
+    """What an outcome means for the delivery. `now`: monotonic seconds when it is settled."""
+    event = outcome.event
+    ago_us = max(int((now - outcome.ended) * 1e6), 0)
+    step, verdict, delay_ms, failure = Step.SUCCEEDED, b"a", 0, None
+    if outcome.subscription is None:
+        step = Step.SKIPPED
+    elif outcome.error is not None:
+        failure = describe(outcome.error)
+        delay = _retry_delay(outcome.subscription, event.attempt, outcome.error)
+        step, verdict = (Step.DEAD_LETTERED, b"d") if delay is None else (Step.RETRY_SCHEDULED, b"r")
+        delay_ms = int((delay or 0) * 1000)
+    record = Record(step, event.entry, event.attempt, outcome.duration_us, ago_us, delay_ms, failure, list(outcome.log))
+    return Settlement(verdict, record)
+
+
+def describe(error: BaseException) -> Failure:
+    """An exception as the journal keeps it: bounded, with the innermost line of the user's own code."""
+    message = _safe_text(error)[:MAX_ERROR_TEXT]
+    name = type(error).__name__
+    frame = _own_frame(error.__traceback__)
+    return Failure(
+        error_class=name,
+        message=message,
+        traceback=_traceback(error),
+        frame=frame,
+        fingerprint=_fingerprint(name, message, frame),
+    )
+
+
+class LogCapture(logging.Handler):
+    """Keeps the lines that a handler logs with its attempt, up to 50."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        attempt = current.get()
+        if attempt is not None and len(attempt.log) < MAX_LOG_LINES:
+            attempt.log.append(f"{record.levelname} {record.name}: {record.getMessage()[:500]}")
+
+
+def _outcome(subscription: Subscription, attempt: Attempt, began: float, error: BaseException | None) -> Outcome:
+    ended = time.monotonic()
+    return Outcome(attempt.event, subscription, error, int((ended - began) * 1e6), ended, tuple(attempt.log))
+
+
+def _retry_delay(subscription: Subscription, attempt: int, error: BaseException) -> float | None:
+    """Seconds until the next attempt, or None when none follows."""
+    retry = subscription.retry
+    if attempt >= retry.attempts or isinstance(error, (DataInvalid, *retry.fatal)):
+        return None
+    return retry.delay_seconds(attempt)
+
+
+def _late(subscription: Subscription) -> str:
+    return f"{subscription.name} ran longer than its timeout of {subscription.timeout_seconds:g} s"
+
+
+def _safe_text(error: BaseException) -> str:
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001  # an exception may even fail to say what it is
+        text = "(its message can't be read)"
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _traceback(error: BaseException) -> str:
+    try:
+        trace = error.__traceback__
+        while trace and trace.tb_next and trace.tb_frame.f_code.co_filename.startswith(_OWN_FOLDER):
+            trace = trace.tb_next  # how we came to call the handler helps nobody
+        lines = traceback.format_exception(type(error), error, trace, limit=-30)
+    except Exception:  # noqa: BLE001  # as above
+        return ""
+    text = "".join(lines).encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= MAX_TRACEBACK else f"… cut …\n{text[-MAX_TRACEBACK:]}"
+
+
+def _own_frame(trace: TracebackType | None) -> str:
+    """`file:line in function: code` of the innermost frame that is neither ours nor a library's."""
+    best = ""
+    for frame, line in traceback.walk_tb(trace):
+        path = frame.f_code.co_filename
+        if not path.startswith(_OWN_FOLDER) and not path.startswith(_LIBRARIES):
+            best = _shown_frame(frame, line, path)
+    return best
+
+
+def _shown_frame(frame: FrameType, line: int, path: str) -> str:
+    code = linecache.getline(path, line).strip()[:200]
+    return f"{'/'.join(Path(path.lstrip('/')).parts[-3:])}:{line} in {frame.f_code.co_name}: {code}"
+
+
+def _fingerprint(name: str, message: str, frame: str) -> str:
+    """Same class, same place, same message but for numbers, ids and quoted values: the same error."""
+    plain = re.sub(r"'[^']*'|\"[^\"]*\"", "'…'", message[:500])
+    plain = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{20,40}|\b[0-9a-f]{16,}\b|\d+", "#", plain)
+    place = re.sub(r":\d+ in ", " in ", frame)
+    return hashlib.blake2b(f"{name}\0{plain}\0{place}".encode(), digest_size=6).hexdigest()

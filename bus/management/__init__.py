@@ -1,0 +1,1 @@
+"""Django's entry to the bus: management commands."""

@@ -1,0 +1,1 @@
+"""`manage.py publish` and `manage.py worker`."""

@@ -1,0 +1,233 @@
+"""What can be asked of a partition: each change of state as one operation.
+
+Builds commands and reads replies; runs nothing and decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from bus.errors import EventConflict
+from bus.event import Event, from_fields, to_fields
+from bus.journal import Failure, Record, SubscriptionRecord, pack, pack_subscription
+from bus.streams import Keys, Operation, call, global_key
+
+MAX_BATCH: Final = 500
+FORGET_WORKER_MS: Final = 3_600_000
+MISSING: Final = object()  # in the place of a reply: the group is not there
+
+
+class Settlement(NamedTuple):
+    """How one attempt ended: acknowledged (succeeded or skipped), retried after `delay_ms`, or dead."""
+
+    verdict: bytes  # b"a", b"r" or b"d"
+    record: Record
+
+
+class Taken(NamedTuple):
+    """Deliveries handed to an owner. `next_due_ms`: until the next retry is due, None when none waits."""
+
+    events: list[Event]
+    next_due_ms: int | None = None
+    group_exists: bool = True
+
+
+def declare_topic(prefix: str, topic: str, partitions: int) -> Operation[int]:
+    """Put the topic into the catalogue unless it is there. Result: its number of partitions."""
+    key, name = global_key(prefix, "topics"), topic.encode()
+    return Operation(
+        [(b"HSETNX", key, name, b"%d" % partitions), (b"HGET", key, name)],
+        lambda replies: int(replies[1]),
+    )
+
+
+def publish(keys: Keys, event: Event) -> Operation[str]:
+    """Append one event that nobody else can have published. Result: its entry id."""
+    return Operation([(b"XADD", keys.events, b"*", *to_fields(event))], lambda replies: str(replies[0].decode()))
+
+
+def publish_batch(
+    keys: Keys, events: Sequence[Event], digests: Mapping[str, bytes], ttl_ms: int
+) -> Operation[list[str]]:
+    """Append up to 500 events at once. `digests`: content digest by id, of events whose id their publisher chose.
+
+    An id that was seen before with the same digest gives its old entry; with another one, `EventConflict`.
+    """
+    names = [keys.events]
+    args = [b"%d" % len(events), b"%d" % ttl_ms]
+    for event in events:
+        digest = digests.get(event.id, b"")
+        if digest:
+            names.append(keys.seen(event.id))
+        fields = to_fields(event)
+        args += (b"%d" % len(names) if digest else b"0", digest, b"%d" % len(fields), *fields)
+    return Operation([call("publish", names, args)], lambda replies: _entries(replies[0], events))
+
+
+def subscribe(keys: Keys, group: str, subscription: SubscriptionRecord, *, start: str, worker: str) -> Operation[bool]:
+    """Create the group where it is missing, and record what it subscribes to. Result: whether it was created."""
+    args = [group.encode(), start.encode(), worker.encode(), pack_subscription(subscription)]
+    return Operation(
+        [call("subscribe", [keys.events, keys.journal, keys.meta], args)], lambda replies: bool(replies[0][0])
+    )
+
+
+def take_new(keys: Keys, group: str, owner: str, *, count: int, block_ms: int | None) -> Operation[Taken]:
+    """Hand the group's next events to the owner; waits up to `block_ms` for one (None: not at all)."""
+    block = () if block_ms is None else (b"BLOCK", b"%d" % max(block_ms, 1))
+    command = (b"XREADGROUP", b"GROUP", group.encode(), owner.encode(), b"COUNT", b"%d" % count, *block)
+
+    def parse(replies: list[Any]) -> Taken:
+        if replies[0] is None or replies[0] is MISSING:
+            return Taken([], group_exists=replies[0] is None)
+        rows = replies[0][0][1]
+        return Taken([_event(keys, row[0], row[1], 1) for row in rows if row[1]])
+
+    return Operation(
+        [(*command, b"STREAMS", keys.events, b">")],
+        parse,
+        block_seconds=(block_ms or 0) / 1000,
+        tolerated={"NOGROUP": MISSING, "UNBLOCKED": MISSING},
+    )
+
+
+def take_due(keys: Keys, group: str, owner: str, *, count: int) -> Operation[Taken]:
+    """Hand the owner the retries whose time has come."""
+
+    def parse(replies: list[Any]) -> Taken:
+        if replies[0] is MISSING:
+            return Taken([], group_exists=False)
+        rows, next_due = replies[0]
+        events = [_event(keys, row[0], row[1], row[2]) for row in rows]
+        return Taken(events, next_due if next_due >= 0 else None)
+
+    args = [group.encode(), owner.encode(), b"%d" % count]
+    return Operation(
+        [call("take_due", [keys.events, keys.journal, keys.due(group)], args)], parse, tolerated={"NOGROUP": MISSING}
+    )
+
+
+def settle(
+    keys: Keys, group: str, owner: str, settlements: Sequence[Settlement], *, holds: int
+) -> Operation[frozenset[str]]:
+    """End attempts, and write that into the journal. Result: the entries that were stale.
+
+    `holds`: at least how many entries the owner holds on this partition.
+    """
+    entries = sorted((s.record.entry for s in settlements), key=entry_order)
+    args = [
+        group.encode(), owner.encode(), pack([s.record for s in settlements]),
+        entries[0].encode(), entries[-1].encode(), b"%d" % (holds + MAX_BATCH),
+    ]  # fmt: skip
+    for verdict, record in settlements:
+        args += (verdict, record.entry.encode(), b"%d" % record.attempt, _more(verdict, record))
+    script_keys = [keys.events, keys.journal, keys.due(group), keys.dead(group), keys.crashes(group)]
+
+    def parse(replies: list[Any]) -> frozenset[str]:
+        return frozenset(entries if replies[0] is MISSING else (entry.decode() for entry in replies[0]))
+
+    return Operation(
+        [call("settle", script_keys, args)],
+        parse,
+        tolerated={"NOGROUP": MISSING},
+    )
+
+
+def announce(keys: Keys, group: str, owner: str, records: Sequence[Record]) -> Operation[None]:
+    """Write into the journal that attempts have begun, for batches that take a while."""
+    entry = (b"XADD", keys.journal, b"*", b"g", group.encode(), b"w", owner.encode(), b"b", pack(list(records)))
+    return Operation([entry], lambda _: None)
+
+
+def release(keys: Keys, group: str, owner: str) -> Operation[int]:
+    """Give back what the owner holds, up to 500 entries. The owner's name must not take again."""
+    args = [group.encode(), owner.encode(), b"%d" % MAX_BATCH]
+    return Operation(
+        [call("release", [keys.events, keys.journal, keys.due(group)], args)],
+        lambda replies: 0 if replies[0] is MISSING else int(replies[0]),
+        tolerated={"NOGROUP": MISSING},
+    )
+
+
+def leave(keys: Keys, group: str, owner: str) -> Operation[None]:
+    """Remove an owner that holds nothing from the group's list."""
+    return Operation(
+        [call("leave", [keys.events], [group.encode(), owner.encode()])],
+        lambda _: None,
+        tolerated={"NOGROUP": MISSING},
+    )
+
+
+def owners(keys: Keys, group: str) -> Operation[list[str]]:
+    """Owners with pending entries, parked ones left out."""
+
+    def parse(replies: list[Any]) -> list[str]:
+        rows = () if replies[0] is MISSING else replies[0][3] or ()
+        return [name.decode() for name, _ in rows if name != b"~"]
+
+    return Operation([(b"XPENDING", keys.events, group.encode())], parse, tolerated={"NOGROUP": MISSING})
+
+
+def reclaim(keys: Keys, group: str, worker: str, dead_owners: Mapping[str, int], *, max_crashes: int) -> Operation[int]:
+    """Make due at once what dead owners hold (owner → least idle ms). Result: how many entries.
+
+    An entry whose workers died `max_crashes` times is dead-lettered instead.
+    """
+    failure = Failure("CrashLoop", f"its worker died {max_crashes} times while handling it", fingerprint="crash-loop")
+    args = [
+        group.encode(), worker.encode(), b"%d" % max_crashes, msgspec.msgpack.encode(failure), b"%d" % MAX_BATCH,
+    ]  # fmt: skip
+    for owner, idle_ms in dead_owners.items():
+        args += (owner.encode(), b"%d" % idle_ms)
+    script_keys = [keys.events, keys.journal, keys.due(group), keys.dead(group), keys.crashes(group)]
+    return Operation(
+        [call("reclaim", script_keys, args)],
+        lambda replies: 0 if replies[0] is MISSING else int(replies[0]),
+        tolerated={"NOGROUP": MISSING},
+    )
+
+
+def heartbeat(prefix: str, worker: str, info: bytes) -> Operation[int]:
+    """Say that the worker lives. Result: the server's clock in ms."""
+    names = [global_key(prefix, "workers"), global_key(prefix, "workers:info")]
+    args = [worker.encode(), info, b"%d" % FORGET_WORKER_MS]
+    return Operation([call("heartbeat", names, args)], lambda replies: int(replies[0]))
+
+
+def farewell(prefix: str, worker: str) -> Operation[None]:
+    """Say that the worker ended in good order: nobody will miss it."""
+    name = worker.encode()
+    commands = [
+        (b"ZREM", global_key(prefix, "workers"), name),
+        (b"HDEL", global_key(prefix, "workers:info"), name),
+    ]
+    return Operation(commands, lambda _: None)
+
+
+def entry_order(entry: str) -> tuple[int, int]:
+    """Sort key of entry ids, which do not sort as text."""
+    ms, _, sequence = entry.partition("-")
+    return int(ms), int(sequence or 0)
+
+
+def _event(keys: Keys, entry: bytes, flat: list[bytes], attempt: int) -> Event:
+    return from_fields(flat, topic=keys.topic, partition=keys.partition, entry=entry.decode(), attempt=attempt)
+
+
+def _entries(reply: list[Any], events: Sequence[Event]) -> list[str]:
+    if reply and reply[0] == b"conflict":
+        event = events[reply[1] - 1]
+        raise EventConflict(
+            f"expected event {event.id} to be what was published before under this id, got other content;"
+            " give it a new id, nothing was published"
+        )
+    return [entry.decode() for entry in reply]
+
+
+def _more(verdict: bytes, record: Record) -> bytes:
+    if verdict == b"r":
+        return b"%d" % record.due_in_ms
+    return msgspec.msgpack.encode(record.failure) if verdict == b"d" else b""

@@ -1,0 +1,158 @@
+"""Reading: events and journal of every partition from a position on, for the recorder and the live screens.
+
+Reads and decodes; never changes a delivery. Whoever reads keeps the positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from bus.event import TOPIC_PATTERN, Event, from_fields
+from bus.journal import JournalEntry, unpack
+from bus.operations import entry_order
+from bus.streams import AsyncClient, Client, Keys, Operation, call, global_key
+
+Partition = tuple[str, int]
+
+START: Final = "0-0"
+JOURNAL_KEPT_MS: Final = 600_000  # a screen that comes back within ten minutes finds every step
+_SCAN_COUNT: Final = 1_000
+
+
+class Position(NamedTuple):
+    """The last entry ids read of a partition; "0-0" at its start."""
+
+    events: str = START
+    journal: str = START
+
+
+class Chunk(NamedTuple):
+    """What is new in one partition. An event always comes before the journal's records of it."""
+
+    topic: str
+    partition: int
+    events: list[Event]
+    journal: list[JournalEntry]
+    position: Position
+
+
+def partitions(prefix: str) -> Operation[list[Partition]]:
+    """Every partition of every topic in the catalogue, in order of name and number."""
+
+    def parse(replies: list[Any]) -> list[Partition]:
+        pairs = iter(replies[0])
+        counts = {topic.decode("utf-8", "replace"): int(count) for topic, count in zip(pairs, pairs, strict=True)}
+        return [(topic, number) for topic in sorted(counts) for number in range(counts[topic])]
+
+    return Operation([(b"HGETALL", global_key(prefix, "topics"))], parse)
+
+
+def read(
+    prefix: str, positions: Mapping[Partition, Position], *, count: int = 500, block_ms: int | None = 1000
+) -> Operation[list[Chunk]]:
+    """What is new after `positions`, at most `count` entries a stream; waits up to `block_ms` for the first.
+
+    Partitions without news are left out.
+    """
+    names, ids = [], []
+    for (topic, partition), position in positions.items():
+        keys = Keys(prefix, topic, partition)
+        names += [keys.events, keys.journal]
+        ids += [position.events.encode(), position.journal.encode()]
+    block = () if block_ms is None else (b"BLOCK", b"%d" % max(block_ms, 1))
+    command = (b"XREAD", b"COUNT", b"%d" % count, *block, b"STREAMS", *names, *ids)
+
+    def parse(replies: list[Any]) -> list[Chunk]:
+        rows = dict(replies[0] or ())
+        found = (_chunk(prefix, partition, positions[partition], rows, count) for partition in positions)
+        return [chunk for chunk in found if chunk.events or chunk.journal]
+
+    return Operation([command], parse, block_seconds=(block_ms or 0) / 1000)
+
+
+def newest(prefix: str, wanted: Sequence[Partition]) -> Operation[dict[Partition, Position]]:
+    """Where "now" is: positions after which only later entries follow."""
+    commands = []
+    for topic, partition in wanted:
+        keys = Keys(prefix, topic, partition)
+        commands += [(b"XREVRANGE", name, b"+", b"-", b"COUNT", b"1") for name in (keys.events, keys.journal)]
+
+    def parse(replies: list[Any]) -> dict[Partition, Position]:
+        last = [reply[0][0].decode() if reply else START for reply in replies]
+        return {p: Position(last[2 * i], last[2 * i + 1]) for i, p in enumerate(wanted)}
+
+    return Operation(commands or [(b"PING",)], parse)
+
+
+def discover(prefix: str, cursor: int = 0) -> Operation[tuple[int, list[Partition]]]:
+    """One step of a search for streams that strangers wrote without the catalogue. Result: next cursor, found."""
+    pattern = f"{prefix}:{{*}}".encode()
+    command = (b"SCAN", b"%d" % cursor, b"MATCH", pattern, b"COUNT", b"%d" % _SCAN_COUNT, b"TYPE", b"stream")
+
+    def parse(replies: list[Any]) -> tuple[int, list[Partition]]:
+        found = (_partition_of(prefix, name) for name in replies[0][1])
+        return int(replies[0][0]), [partition for partition in found if partition]
+
+    return Operation([command], parse)
+
+
+def trim(prefix: str, partition: Partition, position: Position, keep_events: int) -> Operation[tuple[int, int]]:
+    """Remove what no group needs and the recorder has stored. Result: events and journal entries removed."""
+    keys = Keys(prefix, *partition)
+    args = [position.events.encode(), position.journal.encode(), b"%d" % keep_events, b"%d" % JOURNAL_KEPT_MS]
+    return Operation(
+        [call("trim", [keys.events, keys.journal], args)], lambda replies: (int(replies[0][0]), int(replies[0][1]))
+    )
+
+
+def announce(client: Client, traces: Sequence[str]) -> None:
+    """Tell the screens which traces changed in what was just recorded. Nobody listening is no error."""
+    message = msgspec.msgpack.encode(traces)
+    channel = global_key(client.config.prefix, "recorded")
+    client.run(Operation([(b"PUBLISH", channel, message)], lambda _: None))
+
+
+async def announcements(client: AsyncClient) -> AsyncIterator[list[str]]:
+    """Traces that changed, as the recorder announces them from now on."""
+    async for message in client.listen(global_key(client.config.prefix, "recorded")):
+        yield msgspec.msgpack.decode(message, type=list[str])
+
+
+def _chunk(prefix: str, partition: Partition, position: Position, rows: Mapping[bytes, list[Any]], count: int) -> Chunk:
+    keys = Keys(prefix, *partition)
+    events = [_event(partition, row) for row in rows.get(keys.events, ())]
+    journal = [_journal(row) for row in rows.get(keys.journal, ())]
+    read_to = events[-1].entry if events else position.events
+    if len(events) == count:  # more events may follow: records of those must wait for them
+        journal = _known(journal, read_to)
+    return Chunk(*partition, events, journal, Position(read_to, journal[-1].position if journal else position.journal))
+
+
+def _known(journal: list[JournalEntry], read_to: str) -> list[JournalEntry]:
+    limit = entry_order(read_to)
+    for index, entry in enumerate(journal):
+        if any(entry_order(record.entry) > limit for record in entry.records):
+            return journal[:index]
+    return journal
+
+
+def _event(partition: Partition, row: list[Any]) -> Event:
+    return from_fields(row[1], topic=partition[0], partition=partition[1], entry=row[0].decode())
+
+
+def _journal(row: list[Any]) -> JournalEntry:
+    position = row[0].decode()
+    try:
+        return unpack(position, row[1])
+    except (ValueError, msgspec.DecodeError):  # a stranger's entry tells us nothing, and must not stop us
+        return JournalEntry(position, "", "", [])
+
+
+def _partition_of(prefix: str, name: bytes) -> Partition | None:
+    topic, _, number = name.decode("utf-8", "replace").removeprefix(f"{prefix}:{{").removesuffix("}").rpartition("/")
+    if TOPIC_PATTERN.match(topic) and number.isdigit() and len(number) < 5:
+        return topic, int(number)
+    return None

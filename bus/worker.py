@@ -1,0 +1,164 @@
+"""A worker: one process that handles the deliveries of some groups.
+
+Starts a cycle per group and partition, beats so that others know it lives, and takes over what dead
+workers held. What one delivery means is `delivery`'s business, what a group does next is `cycle`'s.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Iterable
+
+import msgspec
+
+from bus import inspect, operations
+from bus.config import Config
+from bus.cycle import Cycle
+from bus.deadline import Deadlines
+from bus.delivery import LogCapture
+from bus.errors import ServerError, SubscriptionInvalid
+from bus.streams import Client, Keys, connect
+from bus.subscription import Registry, Subscription, describe
+from bus.subscription import registry as default_registry
+
+MAX_CRASHES = 3  # a delivery whose workers died this often is dead-lettered
+WATCH_SECONDS = 0.02
+
+log = logging.getLogger("bus.worker")
+
+
+class Worker:
+    """Handles deliveries until `stop` is called (from a signal handler or any thread)."""
+
+    def __init__(
+        self, config: Config, *, groups: Iterable[str] | None = None, registry: Registry = default_registry
+    ) -> None:
+        self.config = config
+        self.id = f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(2)}"
+        self._subscriptions = registry.groups(groups)
+        self._stopping = threading.Event()
+        self._gone = threading.Event()
+        self.ready = threading.Event()  # set once every group is subscribed and deliveries are being taken
+        self._deadlines = Deadlines()
+        self._started_ms = int(time.time() * 1000)
+
+    def stop(self) -> None:
+        """Finish what runs, give back the rest, and end `run`."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Handle deliveries until stopped. Raises `ServerError` when the server can't be used at the start."""
+        if not self._subscriptions:
+            raise SubscriptionInvalid("expected at least one subscription, got none; import a module that subscribes")
+        client = connect(self.config)
+        cycles = self._register(client)
+        self._beat(client)
+        capture = LogCapture()
+        logging.getLogger().addHandler(capture)
+        threads = [self._start(cycle.run, f"{cycle.group}@{cycle.keys.topic}") for cycle in cycles]
+        helpers = [
+            self._start(lambda: self._watch(cycles), "watch"),
+            self._start(lambda: self._pulse(client, cycles), "pulse"),
+        ]
+        log.info("worker %s handles %s", self.id, ", ".join(sorted({cycle.group for cycle in cycles})))
+        self.ready.set()
+        self._stopping.wait()
+        for thread in threads:
+            thread.join()
+        self._gone.set()
+        for thread in helpers:
+            thread.join()
+        logging.getLogger().removeHandler(capture)
+        self._say_farewell(client)
+
+    def _register(self, client: Client) -> list[Cycle]:
+        cycles = []
+        for (topic, _), subscriptions in self._subscriptions.items():
+            partitions = client.run(operations.declare_topic(self.config.prefix, topic, 1))
+            for number in range(partitions):
+                keys = Keys(self.config.prefix, topic, number)
+                self._subscribe(client, keys, subscriptions)
+                cycles.append(self._cycle(client, keys, subscriptions))
+        return cycles
+
+    def _subscribe(self, client: Client, keys: Keys, subscriptions: tuple[Subscription, ...]) -> None:
+        first = subscriptions[0]
+        start = "$" if first.start == "latest" else "0-0"
+        operation = operations.subscribe(keys, first.group, describe(subscriptions), start=start, worker=self.id)
+        if client.run(operation):
+            log.info("new group %s on %s, from the %s event", first.group, keys.topic, first.start)
+
+    def _cycle(self, client: Client, keys: Keys, subscriptions: tuple[Subscription, ...]) -> Cycle:
+        return Cycle(client, keys, subscriptions, worker=self.id, deadlines=self._deadlines, stopping=self._stopping)
+
+    def _start(self, target: object, name: str) -> threading.Thread:
+        thread = threading.Thread(target=target, name=name, daemon=True)  # type: ignore[arg-type]
+        thread.start()
+        return thread
+
+    def _watch(self, cycles: list[Cycle]) -> None:
+        """Enforce time-outs and announce what runs long: the threads that run handlers can't."""
+        while not self._gone.wait(WATCH_SECONDS):
+            self._deadlines.enforce()
+            for cycle in cycles:
+                try:
+                    cycle.announce_slow()
+                except ServerError as error:
+                    log.debug("not announced: %s", error)  # the cycle itself meets the same trouble and says so
+
+    def _pulse(self, client: Client, cycles: list[Cycle]) -> None:
+        """Beat three times a lease; once we have beaten for a whole lease, reclaim what dead workers held.
+
+        After trouble with the server everybody's heartbeat is old: to reclaim at once would take from the living.
+        """
+        healthy_since = time.monotonic()
+        while not self._gone.wait(self.config.lease_seconds / 3):
+            try:
+                self._beat(client)
+                if time.monotonic() - healthy_since >= self.config.lease_seconds:
+                    self._reclaim(client, cycles)
+            except ServerError as error:
+                healthy_since = time.monotonic()
+                log.debug("no heartbeat: %s", error)
+
+    def _beat(self, client: Client) -> None:
+        info = inspect.WorkerInfo(
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            groups=sorted({group for _, group in self._subscriptions}),
+            started_ms=self._started_ms,
+            lease_ms=int(self.config.lease_seconds * 1000),
+        )
+        client.run(operations.heartbeat(self.config.prefix, self.id, msgspec.json.encode(info)))
+
+    def _reclaim(self, client: Client, cycles: list[Cycle]) -> None:
+        states = {worker.id: worker.alive for worker in client.run(inspect.workers(self.config.prefix))}
+        for cycle in cycles:
+            dead = self._dead_owners(client.run(operations.owners(cycle.keys, cycle.group)), states)
+            if not dead:
+                continue
+            operation = operations.reclaim(cycle.keys, cycle.group, self.id, dead, max_crashes=MAX_CRASHES)
+            if count := client.run(operation):
+                log.warning("%s on %s: reclaimed %d of dead workers", cycle.group, cycle.keys.topic, count)
+
+    def _dead_owners(self, owners: list[str], states: dict[str, bool]) -> dict[str, int]:
+        """Owner → least idle ms: 0 where a worker is known to be dead, a lease where nobody knows the name."""
+        lease_ms = int(self.config.lease_seconds * 1000)
+        dead = {}
+        for owner in owners:
+            alive = states.get(owner.partition("#")[0])
+            if not alive:
+                dead[owner] = 0 if alive is False else lease_ms
+        return dead
+
+    def _say_farewell(self, client: Client) -> None:
+        try:
+            client.run(operations.farewell(self.config.prefix, self.id))
+        except ServerError as error:
+            log.warning("could not say farewell: %s", error)
+        client.close()
