@@ -86,7 +86,7 @@ def skipped(event: Event) -> Outcome:
     return Outcome(event, None, ended=time.monotonic())
 
 
-def judge(outcome: Outcome, *, now: float) -> Settlement:
+def judge(outcome: Outcome, *, now: float, ordered: bool = False) -> Settlement:
     """What an outcome means for the delivery. `now`: monotonic seconds when it is settled."""
     event = outcome.event
     ago_us = max(int((now - outcome.ended) * 1e6), 0)
@@ -99,7 +99,7 @@ def judge(outcome: Outcome, *, now: float) -> Settlement:
         step, verdict = (Step.DEAD_LETTERED, b"d") if delay is None else (Step.RETRY_SCHEDULED, b"r")
         delay_ms = int((delay or 0) * 1000)
     record = Record(step, event.entry, event.attempt, outcome.duration_us, ago_us, delay_ms, failure, list(outcome.log))
-    return Settlement(verdict, record)
+    return Settlement(verdict, record, event.key or "" if ordered else "")
 
 
 def describe(error: BaseException) -> Failure:

@@ -16,15 +16,17 @@ from bus.journal import Failure, Record, SubscriptionRecord, pack, pack_subscrip
 from bus.streams import Keys, Operation, call, global_key
 
 MAX_BATCH: Final = 500
+MAX_WAITING: Final = 10_000  # entries of an ordered group that wait for their keys
 FORGET_WORKER_MS: Final = 3_600_000
 MISSING: Final = object()  # in the place of a reply: the group is not there
 
 
 class Settlement(NamedTuple):
-    """How one attempt ended: acknowledged (succeeded or skipped), retried after `delay_ms`, or dead."""
+    """How one attempt ended: acknowledged (succeeded or skipped), retried later, or dead."""
 
     verdict: bytes  # b"a", b"r" or b"d"
     record: Record
+    key: str = ""  # of an ordered group's event: what it frees for the next one
 
 
 class Taken(NamedTuple):
@@ -33,6 +35,8 @@ class Taken(NamedTuple):
     events: list[Event]
     next_due_ms: int | None = None
     group_exists: bool = True
+    last_read: str = ""  # ordered groups: the last new entry that was read, taken or not
+    full: bool = False  # ordered groups: too many entries wait for their keys, so nothing new is read
 
 
 def declare_topic(prefix: str, topic: str, partitions: int) -> Operation[int]:
@@ -70,8 +74,10 @@ def publish_batch(
 def subscribe(keys: Keys, group: str, subscription: SubscriptionRecord, *, start: str, worker: str) -> Operation[bool]:
     """Create the group where it is missing, and record what it subscribes to. Result: whether it was created."""
     args = [group.encode(), start.encode(), worker.encode(), pack_subscription(subscription)]
+    left_behind = [*_group_keys(keys, group)[2:], keys.crashes(group)]
     return Operation(
-        [call("subscribe", [keys.events, keys.journal, keys.meta], args)], lambda replies: bool(replies[0][0])
+        [call("subscribe", [keys.events, keys.journal, keys.meta, *left_behind], args)],
+        lambda replies: bool(replies[0][0]),
     )
 
 
@@ -105,9 +111,27 @@ def take_due(keys: Keys, group: str, owner: str, *, count: int) -> Operation[Tak
         return Taken(events, next_due if next_due >= 0 else None)
 
     args = [group.encode(), owner.encode(), b"%d" % count]
-    return Operation(
-        [call("take_due", [keys.events, keys.journal, keys.due(group)], args)], parse, tolerated={"NOGROUP": MISSING}
-    )
+    return Operation([call("take_due", _group_keys(keys, group), args)], parse, tolerated={"NOGROUP": MISSING})
+
+
+def take_ordered(keys: Keys, group: str, owner: str, *, count: int) -> Operation[Taken]:
+    """Hand the owner due retries, then new events, of which no key is held by anybody else."""
+
+    def parse(replies: list[Any]) -> Taken:
+        if replies[0] is MISSING:
+            return Taken([], group_exists=False)
+        rows, next_due, last, full = replies[0]
+        events = [_event(keys, row[0], row[1], row[2]) for row in rows]
+        return Taken(events, next_due if next_due >= 0 else None, last_read=last.decode(), full=bool(full))
+
+    args = [group.encode(), owner.encode(), b"%d" % count, b"%d" % MAX_WAITING]
+    return Operation([call("take_ordered", _group_keys(keys, group), args)], parse, tolerated={"NOGROUP": MISSING})
+
+
+def await_news(keys: Keys, after: str, *, block_ms: int) -> Operation[None]:
+    """Wait up to `block_ms` for an event after entry `after`; takes nothing."""
+    command = (b"XREAD", b"COUNT", b"1", b"BLOCK", b"%d" % max(block_ms, 1), b"STREAMS", keys.events, after.encode())
+    return Operation([command], lambda _: None, block_seconds=block_ms / 1000, tolerated={"UNBLOCKED": None})
 
 
 def settle(
@@ -122,9 +146,9 @@ def settle(
         group.encode(), owner.encode(), pack([s.record for s in settlements]),
         entries[0].encode(), entries[-1].encode(), b"%d" % (holds + MAX_BATCH),
     ]  # fmt: skip
-    for verdict, record in settlements:
-        args += (verdict, record.entry.encode(), b"%d" % record.attempt, _more(verdict, record))
-    script_keys = [keys.events, keys.journal, keys.due(group), keys.dead(group), keys.crashes(group)]
+    for verdict, record, key in settlements:
+        args += (verdict, record.entry.encode(), b"%d" % record.attempt, _more(verdict, record), key.encode())
+    script_keys = [*_group_keys(keys, group), keys.dead(group), keys.crashes(group)]
 
     def parse(replies: list[Any]) -> frozenset[str]:
         return frozenset(entries if replies[0] is MISSING else (entry.decode() for entry in replies[0]))
@@ -182,7 +206,7 @@ def reclaim(keys: Keys, group: str, worker: str, dead_owners: Mapping[str, int],
     ]  # fmt: skip
     for owner, idle_ms in dead_owners.items():
         args += (owner.encode(), b"%d" % idle_ms)
-    script_keys = [keys.events, keys.journal, keys.due(group), keys.dead(group), keys.crashes(group)]
+    script_keys = [*_group_keys(keys, group), keys.dead(group), keys.crashes(group)]
     return Operation(
         [call("reclaim", script_keys, args)],
         lambda replies: 0 if replies[0] is MISSING else int(replies[0]),
@@ -211,6 +235,10 @@ def entry_order(entry: str) -> tuple[int, int]:
     """Sort key of entry ids, which do not sort as text."""
     ms, _, sequence = entry.partition("-")
     return int(ms), int(sequence or 0)
+
+
+def _group_keys(keys: Keys, group: str) -> list[bytes]:
+    return [keys.events, keys.journal, keys.due(group), keys.busy(group), keys.parked(group)]
 
 
 def _event(keys: Keys, entry: bytes, flat: list[bytes], attempt: int) -> Event:

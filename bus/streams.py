@@ -9,6 +9,8 @@ Keys (all of one partition share a hash tag, so that one script is one slot):
   <prefix>:{<topic>/<n>}:journal      journal         stream
   <prefix>:{<topic>/<n>}:meta         subscriptions   hash, `sub:<group>` → packed subscription
   <prefix>:{<topic>/<n>}:due:<g>      retries         zset, entry → due ms
+  <prefix>:{<topic>/<n>}:busy:<g>     ordered groups  hash, key → the entry that has it
+  <prefix>:{<topic>/<n>}:parked:<g>   ordered groups  zset of equal scores, `<digest of key>:<padded entry>`
   <prefix>:{<topic>/<n>}:dead:<g>     dead letters    stream, each with a copy of its event
   <prefix>:{<topic>/<n>}:crashes:<g>  crash counts    hash, entry → times its worker died
   <prefix>:{<topic>/<n>}:seen:<id>    publish dedupe  string with a time to live
@@ -98,6 +100,12 @@ class Keys:
 
     def dead(self, group: str) -> bytes:
         return self.events + b":dead:" + group.encode()
+
+    def busy(self, group: str) -> bytes:
+        return self.events + b":busy:" + group.encode()
+
+    def parked(self, group: str) -> bytes:
+        return self.events + b":parked:" + group.encode()
 
     def crashes(self, group: str) -> bytes:
         return self.events + b":crashes:" + group.encode()

@@ -1,7 +1,8 @@
--- KEYS  1 events, 2 journal, 3 due, 4 dead, 5 crashes
+-- KEYS  1 events, 2 journal, 3 due, 4 busy, 5 parked, 6 dead, 7 crashes
 -- ARGV  1 group, 2 owner, 3 packed records, 4 lowest id, 5 highest id, 6 most that the owner holds,
 --       then for each delivery: verdict ('a' acknowledge, 'r' retry, 'd' dead), id, delivery count,
---       and for 'r' the delay in ms, for 'd' the packed failure, for 'a' an empty text
+--       for 'r' the delay in ms, for 'd' the packed failure, for 'a' an empty text, and the key of an
+--       ordered group's event or an empty text
 -- Ends attempts. The fence: an id that this owner no longer holds at this count changes nothing.
 -- Returns the ids that were stale.
 redis.call('ZREM', KEYS[3], '') -- the first write decides about out-of-memory: this one always may
@@ -9,9 +10,9 @@ local held = {}
 for _, row in ipairs(redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[4], ARGV[5], ARGV[6], ARGV[2])) do
   held[row[1]] = row[4]
 end
-local now, acknowledged, ended, stale = nil, {}, {}, {}
-for at = 7, #ARGV, 4 do
-  local verdict, id, count, more = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]), ARGV[at + 3]
+local now, acknowledged, ended, stale, freed = nil, {}, {}, {}, {}
+for at = 7, #ARGV, 5 do
+  local verdict, id, count, more, key = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]), ARGV[at + 3], ARGV[at + 4]
   if held[id] ~= count then
     stale[#stale + 1] = id
   elseif verdict == 'a' then
@@ -22,19 +23,24 @@ for at = 7, #ARGV, 4 do
     park(KEYS[1], ARGV[1], id, count)
     redis.call('ZADD', KEYS[3], now + more, id)
   else
-    bury(KEYS[1], KEYS[4], ARGV[1], id, count, more)
+    bury(KEYS[1], KEYS[6], ARGV[1], id, count, more)
     ended[#ended + 1] = id
   end
+  if key ~= '' and ended[#ended] == id then freed[#freed + 1] = {key, id} end
 end
 if #acknowledged > 0 then
   redis.call('XACK', KEYS[1], ARGV[1], unpack(acknowledged))
 end
-if #ended > 0 and redis.call('EXISTS', KEYS[5]) == 1 then
-  redis.call('HDEL', KEYS[5], unpack(ended))
+for _, pair in ipairs(freed) do
+  now = now or now_ms()
+  free_key(KEYS[3], KEYS[4], KEYS[5], pair[1], pair[2], now)
+end
+if #ended > 0 and redis.call('EXISTS', KEYS[7]) == 1 then
+  redis.call('HDEL', KEYS[7], unpack(ended))
 end
 if #stale == 0 then
   redis.call('XADD', KEYS[2], '*', 'g', ARGV[1], 'w', ARGV[2], 'b', ARGV[3])
-elseif #stale < (#ARGV - 6) / 4 then
+elseif #stale < (#ARGV - 6) / 5 then
   redis.call('XADD', KEYS[2], '*', 'g', ARGV[1], 'w', ARGV[2], 'b', ARGV[3], 'x', table.concat(stale, ' '))
 end
 return stale

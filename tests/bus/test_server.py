@@ -151,7 +151,7 @@ def test_a_server_that_can_not_start_says_why_and_leaves_nothing(folder: Path) -
         ask(server.url, "SET kept yes")
     for log in folder.glob("appendonlydir/*.manifest"):
         log.write_text("nonsense\n")
-    with pytest.raises(ServerUnavailable, match="server.log") as caught:
+    with pytest.raises(ServerUnavailable, match=r"server\.log") as caught:
         EmbeddedServer(folder).start()
     assert "\n" not in str(caught.value)
     assert address(folder) is None
