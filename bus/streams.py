@@ -331,7 +331,8 @@ def _code(error: redis.ResponseError) -> str:
         return "OOM"
     if isinstance(error, redis.exceptions.ReadOnlyError):
         return "READONLY"
-    return str(error).partition(" ")[0]
+    first = str(error).partition(" ")[0]
+    return first if first.isupper() else "ERR"
 
 
 def _refused(error: redis.ResponseError) -> ServerError:

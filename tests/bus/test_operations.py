@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from bus import operations
@@ -12,6 +14,9 @@ from bus.operations import Settlement, entry_order
 from bus.publisher import Publisher
 from bus.streams import Client, Keys, Operation
 from tests.bus.conftest import journal_of, records_of, steps_of
+
+
+Ending = Callable[[Event], Settlement]
 
 
 @pytest.fixture
@@ -123,12 +128,12 @@ def test_a_dead_letter_keeps_a_copy_of_its_event(client: Client, keys: Keys, gro
 
 @pytest.mark.parametrize("late", [succeeded, retry, dead])
 def test_settling_twice_changes_nothing(
-    client: Client, keys: Keys, group: str, publisher: Publisher, late: type[Settlement]
+    client: Client, keys: Keys, group: str, publisher: Publisher, late: Ending
 ) -> None:
     publish(publisher)
     [event] = take(client, keys)
     settle(client, keys, succeeded(event))
-    assert settle(client, keys, late(event)) == {event.entry}  # type: ignore[arg-type]  # one of the makers above
+    assert settle(client, keys, late(event)) == {event.entry}
     assert steps_of(client, "orders") == ["succeeded"]
     assert length(client, keys.dead(group)) == 0
 

@@ -15,7 +15,7 @@ from bus.publisher import Publisher
 from bus.streams import Client, Keys, Operation
 from bus.subscription import Retry, Subscription
 from tests.bus.conftest import RunWorker, steps_of
-from tests.bus.test_operations import dead, length, pending, retry, settle, succeeded
+from tests.bus.test_operations import Ending, dead, length, pending, retry, settle, succeeded
 from tests.conftest import WaitUntil
 
 GROUP = "email"
@@ -48,14 +48,13 @@ def test_of_one_key_only_the_oldest_is_taken(client: Client, keys: Keys, publish
 
 @pytest.mark.parametrize("ending", [succeeded, dead])
 def test_a_key_passes_to_its_next_event_when_one_leaves_the_group(
-    client: Client, keys: Keys, publisher: Publisher, ending: type[operations.Settlement]
+    client: Client, keys: Keys, publisher: Publisher, ending: Ending
 ) -> None:
     put(publisher, "a", "a", "a")
     for number in range(3):
         [event] = take(client, keys, "other#0")
         assert (event.data, event.attempt) == (number, 1)
-        settlement: operations.Settlement = ending(event)  # type: ignore[call-arg, assignment]  # one of the makers
-        settle(client, keys, ordered(settlement, "a"), owner="other#0")
+        settle(client, keys, ordered(ending(event), "a"), owner="other#0")
     assert pending(client, keys) == 0
     assert length(client, keys.busy(GROUP), b"HLEN") == length(client, keys.parked(GROUP), b"ZCARD") == 0
 
@@ -156,5 +155,3 @@ def test_three_workers_and_a_flaky_handler_keep_every_key_in_order(
         f"k{k}": list(range(k, 600, 10)) for k in range(10)
     }
     assert "dead_lettered" not in steps_of(client, "orders")
-
-

@@ -71,7 +71,7 @@ def test_what_a_handler_publishes_knows_its_cause(
     run_worker: RunWorker, publisher: Publisher, wait_until: WaitUntil
 ) -> None:
     caused: list[Event] = []
-    seen = Seen(lambda event: caused.append(publisher.publish(publisher.draft("mail", "mail_sent", {}))))
+    seen = Seen(lambda _: caused.append(publisher.publish(publisher.draft("mail", "mail_sent", {}))))
     with run_worker(on(seen)):
         first = publisher.publish(publisher.draft("orders", "order_placed", {}))
         wait_until(lambda: caused)

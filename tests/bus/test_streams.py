@@ -1,0 +1,176 @@
+"""The wire: nothing is sent twice, every kind of trouble has a clear error, clients recover."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from bus import operations
+from bus.config import Config
+from bus.errors import ConfigError, ServerRefused, ServerTooOld, ServerUnavailable
+from bus.journal import SubscriptionRecord
+from bus.publisher import Publisher
+from bus.streams import Client, Keys, Operation, aconnect, check_version, connect, pack, shown
+
+
+class Swallower:
+    """A proxy before the server that passes requests on and swallows replies while it is told to."""
+
+    def __init__(self, url: str) -> None:
+        self._path = urlsplit(url).path
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.swallow = threading.Event()
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                far = socket.socket(socket.AF_UNIX)
+                far.connect(self._path)
+                threading.Thread(target=self._pump, args=(near, far, False), daemon=True).start()
+                threading.Thread(target=self._pump, args=(far, near, True), daemon=True).start()
+
+    def _pump(self, source: socket.socket, target: socket.socket, replies: bool) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if replies and self.swallow.is_set():
+                    break  # the server did it, and its word gets lost
+                target.sendall(data)
+        source.close()
+        with contextlib.suppress(OSError):
+            target.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+@pytest.fixture
+def swallower(server_url: str) -> Iterator[Swallower]:
+    made = Swallower(server_url)
+    yield made
+    made.close()
+
+
+def length(client: Client, key: bytes) -> int:
+    return client.run(Operation([(b"XLEN", key)], lambda replies: int(replies[0])))
+
+
+def test_a_lost_reply_is_an_error_and_stores_the_event_once(client: Client, swallower: Swallower) -> None:
+    publisher = Publisher(replace(client.config, url=swallower.url))
+    publisher.declare("orders", 1)
+    swallower.swallow.set()
+    with pytest.raises(ServerUnavailable):
+        publisher.publish(publisher.draft("orders", "t", 1))
+    assert length(client, Keys(client.config.prefix, "orders", 0).events) == 1
+
+
+def test_publishing_again_with_the_same_id_after_a_lost_reply_stores_it_once(
+    client: Client, swallower: Swallower
+) -> None:
+    publisher = Publisher(replace(client.config, url=swallower.url))
+    publisher.declare("orders", 1)
+    for lost in (True, True, True, False):
+        (swallower.swallow.set if lost else swallower.swallow.clear)()
+        with contextlib.suppress(ServerUnavailable):
+            publisher.publish(publisher.draft("orders", "t", 1, id="mine"))
+    assert length(client, Keys(client.config.prefix, "orders", 0).events) == 1
+
+
+def test_nobody_at_the_address_says_where_and_what_to_do(config: Config, free_port: int) -> None:
+    with pytest.raises(
+        ServerUnavailable, match=rf"no answer from the server \(redis://127.0.0.1:{free_port}/0\).*BUS_URL"
+    ):
+        connect(replace(config, url=f"redis://127.0.0.1:{free_port}/0"))
+
+
+def test_no_address_at_all_says_how_to_get_a_server(config: Config, tmp_path: Path) -> None:
+    with pytest.raises(ServerUnavailable, match="expected BUS_URL, or an embedded server running on"):
+        connect(replace(config, url=None, data_folder=tmp_path))
+
+
+@pytest.mark.parametrize("url", ["localhost:6379", "http://x", "redis:/x"])
+def test_an_address_of_another_kind_is_refused(config: Config, url: str) -> None:
+    with pytest.raises(ConfigError, match="expected BUS_URL like redis://"):
+        connect(replace(config, url=url))
+
+
+@pytest.mark.parametrize(
+    ("info", "found"),
+    [
+        (b"redis_version:6.2.14\r\n", "redis 6.2.14"),
+        (b"redis_version:7.2.4\r\nvalkey_version:7.1.0\r\n", "valkey 7.1.0"),
+        (b"", "redis of unknown version"),
+    ],
+)
+def test_a_server_that_is_too_old_is_named(info: bytes, found: str) -> None:
+    with pytest.raises(ServerTooOld, match=f"got {found}"):
+        check_version(info)
+
+
+@pytest.mark.parametrize(
+    "info", [b"redis_version:7.0.15", b"redis_version:8.2.1", b"redis_version:7.2.4\nvalkey_version:7.2.5"]
+)
+def test_a_server_that_is_new_enough_is_taken(info: bytes) -> None:
+    check_version(info)
+
+
+def test_an_error_reply_is_refused_with_advice(client: Client) -> None:
+    key = Keys(client.config.prefix, "orders", 0).events
+    client.run(Operation([(b"SET", key, b"1")], len))
+    with pytest.raises(ServerRefused, match=r"WRONGTYPE.*choose another BUS\['prefix'\]"):
+        client.run(Operation([(b"XADD", key, b"*", b"a", b"b")], len))
+
+
+def test_one_refused_command_spoils_no_later_call(client: Client) -> None:
+    with pytest.raises(ServerRefused):
+        client.run(Operation([(b"NOSUCH",), (b"PING",)], len))
+    assert client.run(Operation([(b"PING",)], lambda replies: replies[0])) == b"PONG"
+
+
+def test_sync_and_async_clients_run_the_same_operations(client: Client) -> None:
+    keys = Keys(client.config.prefix, "orders", 0)
+
+    async def run() -> bool:
+        aclient = aconnect(client.config)
+        try:
+            await aclient.run(Operation([(b"SCRIPT", b"FLUSH")], len))
+            return await aclient.run(operations.subscribe(keys, "g", SubscriptionRecord(), start="$", worker="w"))
+        finally:
+            await aclient.aclose()
+
+    assert asyncio.run(run())
+    assert not client.run(operations.subscribe(keys, "g", SubscriptionRecord(), start="$", worker="w"))
+
+
+def test_an_idle_blocking_read_outlives_the_reply_time_out(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bus.streams.REPLY_SECONDS", 0.2)
+    keys = Keys(client.config.prefix, "orders", 0)
+    client.run(operations.subscribe(keys, "g", SubscriptionRecord(), start="$", worker="w"))
+    assert client.run(operations.take_new(keys, "g", "w#0", count=1, block_ms=600)).events == []
+
+
+def test_commands_are_packed_as_the_protocol_says() -> None:
+    assert pack([(b"GET", b""), (b"SET", b"k", b"\r\n")]) == (
+        b"*2\r\n$3\r\nGET\r\n$0\r\n\r\n*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$2\r\n\r\n\r\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "safe"),
+    [("redis://h:1/0", "redis://h:1/0"), ("redis://u:secret@h:1/0", "redis://…@h:1/0"), ("unix:///x", "unix:///x")],
+)
+def test_an_address_is_shown_without_its_password(url: str, safe: str) -> None:
+    assert shown(url) == safe
