@@ -15,7 +15,6 @@ from bus.publisher import Publisher
 from bus.streams import Client, Keys, Operation
 from tests.bus.conftest import journal_of, records_of, steps_of
 
-
 Ending = Callable[[Event], Settlement]
 
 

@@ -1,0 +1,118 @@
+-- KEYS  1 events, 2 journal, 3 due, 4 busy, 5 parked
+-- ARGV  1 group, 2 worker that checks, 3 '1' to repair, 4 part: pending, due, parked or busy, 5 cursor, 6 how many,
+--       7 '1' for a group that keeps order
+-- Checks one part of a group's indexes against the pending list, which is the truth, a slice at a time.
+-- Returns {next cursor or '', {{what is wrong, entry or key}…}}.
+local group, repair, ordered, now = ARGV[1], ARGV[3] == '1', ARGV[7] == '1', now_ms()
+local problems = {}
+
+local function wrong(what, which, mend)
+  problems[#problems + 1] = {what, which}
+  if repair and mend then mend() end
+end
+
+local function pending_row(id)
+  return redis.call('XPENDING', KEYS[1], group, id, id, 1)[1]
+end
+
+local function key_of(id)
+  local found = redis.call('XRANGE', KEYS[1], id, id)[1]
+  local key = found and field_of(found[2], 'partitionkey')
+  return found ~= nil, key ~= '' and key or nil
+end
+
+local function check_parked_owner(id, key)
+  local is_due = redis.call('ZSCORE', KEYS[3], id)
+  local waits = ordered and key and redis.call('ZSCORE', KEYS[5], waiting_member(key, id))
+  if is_due and waits then
+    wrong('due and waiting for its key at once', id, function() redis.call('ZREM', KEYS[3], id) end)
+  elseif not is_due and not waits then
+    wrong('parked, but nothing will ever take it', id, function()
+      local holder = ordered and key and redis.call('HGET', KEYS[4], key)
+      if holder and holder ~= id then
+        redis.call('ZADD', KEYS[5], 0, waiting_member(key, id))
+        waits = true
+      else
+        redis.call('ZADD', KEYS[3], now, id)
+      end
+    end)
+  end
+  return waits
+end
+
+local function check_order(id, key, waits)
+  local holder = redis.call('HGET', KEYS[4], key)
+  if not waits and holder ~= id then
+    wrong('runs or is due without holding its key', id, function()
+      if not holder then
+        redis.call('HSET', KEYS[4], key, id)
+      end
+    end)
+  elseif waits and not holder then
+    wrong('waits for a key that nobody holds', id, function()
+      redis.call('HSET', KEYS[4], key, id)
+      free_key(KEYS[3], KEYS[4], KEYS[5], key, id, now)
+    end)
+  end
+end
+
+local checks = {}
+
+function checks.pending(cursor, count)
+  local rows = redis.call('XPENDING', KEYS[1], group, cursor == '' and '-' or '(' .. cursor, '+', count)
+  for _, row in ipairs(rows) do
+    local id, there, key = row[1], key_of(row[1])
+    local waits = false
+    if not there then
+      wrong('pending, but its event is gone', id, function()
+        redis.call('XACK', KEYS[1], group, id)
+        redis.call('ZREM', KEYS[3], id)
+        redis.call('XADD', KEYS[2], '*', 'g', group, 'w', ARGV[2], 'b', cmsgpack.pack({{STEP.LOST, id, row[4]}}))
+      end)
+    elseif row[2] == PARKED then
+      waits = check_parked_owner(id, key)
+    elseif redis.call('ZSCORE', KEYS[3], id) then
+      wrong('owned by a worker and due at once', id, function() redis.call('ZREM', KEYS[3], id) end)
+    end
+    if there and ordered and key then check_order(id, key, waits) end
+  end
+  return #rows == tonumber(count) and rows[#rows][1] or ''
+end
+
+function checks.due(cursor, count)
+  local reply = redis.call('ZSCAN', KEYS[3], cursor == '' and '0' or cursor, 'COUNT', count)
+  for i = 1, #reply[2], 2 do
+    local id = reply[2][i]
+    if not pending_row(id) then
+      wrong('due, but not pending', id, function() redis.call('ZREM', KEYS[3], id) end)
+    end
+  end
+  return reply[1] ~= '0' and reply[1] or ''
+end
+
+function checks.parked(cursor, count)
+  local reply = redis.call('ZSCAN', KEYS[5], cursor == '' and '0' or cursor, 'COUNT', count)
+  for i = 1, #reply[2], 2 do
+    local member = reply[2][i]
+    local ms, seq = string.match(member, ':0*(%d+)%-0*(%d+)$')
+    if not ms or not pending_row(ms .. '-' .. seq) then
+      wrong('waits for its key, but is not pending', member, function() redis.call('ZREM', KEYS[5], member) end)
+    end
+  end
+  return reply[1] ~= '0' and reply[1] or ''
+end
+
+function checks.busy(cursor, count)
+  local reply = redis.call('HSCAN', KEYS[4], cursor == '' and '0' or cursor, 'COUNT', count)
+  for i = 1, #reply[2], 2 do
+    local key, id = reply[2][i], reply[2][i + 1]
+    if not pending_row(id) then
+      wrong('holds a key, but is not pending', id, function()
+        free_key(KEYS[3], KEYS[4], KEYS[5], key, id, now)
+      end)
+    end
+  end
+  return reply[1] ~= '0' and reply[1] or ''
+end
+
+return {checks[ARGV[4]](ARGV[5], ARGV[6]), problems}
