@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import atexit
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from bus import config as _config
@@ -127,6 +128,17 @@ def subscriptions() -> Registry:
 def Worker(groups: Iterable[str] | None = None) -> _Worker:  # noqa: N802  # it makes a Worker with these settings
     """A worker for these groups (default: all that are subscribed). `run()` blocks, `stop()` ends it."""
     return _Worker(config(), groups=groups)
+
+
+@contextmanager
+def replaced(publisher: Publisher) -> Iterator[None]:
+    """Let another publisher be the bus of this process until the block ends; for `bus.testing`."""
+    global _current
+    before, _current = _current, publisher
+    try:
+        yield
+    finally:
+        _current = before
 
 
 def _publisher() -> Publisher:
