@@ -133,7 +133,11 @@ def script(name: str) -> Script:
     folder = Path(__file__).parent / "scripts"
     steps = ", ".join(f"{step.name} = {step.value}" for step in Step)
     parts = [(folder / part).read_bytes() for part in ("_shared.lua", f"{name}.lua")]
-    text = b"".join([f"local STEP = {{{steps}}}\n".encode(), *parts])
+    return made_script(b"".join([f"local STEP = {{{steps}}}\n".encode(), *parts]))
+
+
+def made_script(text: bytes) -> Script:
+    """A script from its text, known to all clients: one that its server forgot is sent again."""
     made = Script(text, hashlib.sha1(text, usedforsecurity=False).hexdigest().encode())
     _SCRIPTS[made.digest] = made
     return made
