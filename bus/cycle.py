@@ -20,8 +20,10 @@ from bus.delivery import Outcome
 from bus.errors import ServerError
 from bus.event import Event
 from bus.journal import Record, Step
-from bus.streams import Client, Keys, Operation, together
+from bus.keys import Keys
+from bus.streams import Client
 from bus.subscription import Subscription, describe
+from bus.wire import Operation, together
 
 MAX_COUNT: Final = 100  # entries per take
 BATCH_SECONDS: Final = 0.05  # how much work one take should bring

@@ -13,7 +13,9 @@ import msgspec
 
 from bus import inspect, tail
 from bus.journal import SubscriptionRecord
-from bus.streams import Client, Keys, Operation, call
+from bus.keys import Keys
+from bus.streams import Client
+from bus.wire import Operation, call
 
 PARTS: Final = ("pending", "due", "parked", "busy")
 SLICE: Final = 500

@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 
-from bus.streams import Keys, Operation, global_key
+from bus.keys import Keys, global_key
 from bus.tail import Partition
+from bus.wire import Operation
 
 
 class GroupState(msgspec.Struct, frozen=True, kw_only=True):

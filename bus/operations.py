@@ -13,7 +13,8 @@ import msgspec
 from bus.errors import EventConflict
 from bus.event import Event, from_fields, to_fields
 from bus.journal import Failure, Record, SubscriptionRecord, pack, pack_subscription
-from bus.streams import Keys, Operation, call, global_key
+from bus.keys import Keys, global_key
+from bus.wire import Operation, call
 
 MAX_BATCH: Final = 500
 MAX_WAITING: Final = 10_000  # entries of an ordered group that wait for their keys

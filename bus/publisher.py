@@ -30,8 +30,10 @@ from bus.event import (
     new_id,
     now_text,
 )
-from bus.streams import AsyncClient, Client, Keys, Operation, aconnect, connect
+from bus.keys import Keys
+from bus.streams import AsyncClient, Client, aconnect, connect
 from bus.traceparent import trace_of
+from bus.wire import Operation
 
 MAX_PARTITIONS: Final = 1024
 

@@ -1,33 +1,13 @@
-"""The wire: operations as values, and the sync and async clients that run them.
+"""The clients: sync and async, they run operations and turn every kind of trouble into an error of ours.
 
-The only module that imports redis. An `Operation` is a pipeline of packed commands and a function that
-reads their replies, so nothing is written twice for sync and async. Nothing is ever retried here: a lost
-reply raises `ServerUnavailable`, since sending XADD again would store the event twice.
-
-Keys (all of one partition share a hash tag, so that one script is one slot):
-  <prefix>:{<topic>/<n>}              events          stream
-  <prefix>:{<topic>/<n>}:journal      journal         stream
-  <prefix>:{<topic>/<n>}:meta         subscriptions   hash, `sub:<group>` → packed subscription
-  <prefix>:{<topic>/<n>}:due:<g>      retries         zset, entry → due ms
-  <prefix>:{<topic>/<n>}:busy:<g>     ordered groups  hash, key → the entry that has it
-  <prefix>:{<topic>/<n>}:parked:<g>   ordered groups  zset of equal scores, `<digest of key>:<padded entry>`
-  <prefix>:{<topic>/<n>}:dead:<g>     dead letters    stream, each with a copy of its event
-  <prefix>:{<topic>/<n>}:crashes:<g>  crash counts    hash, entry → times its worker died
-  <prefix>:{<topic>/<n>}:seen:<id>    publish dedupe  string with a time to live
-  {<prefix>}:topics                   catalogue       hash, topic → number of partitions
-  {<prefix>}:workers                  heartbeats      zset, worker → last beat in ms
-  {<prefix>}:workers:info             heartbeats      hash, worker → JSON
-  {<prefix>}:recorded                 announcements   pub/sub
+The only module that imports redis. Nothing is ever retried here: a lost reply raises `ServerUnavailable`,
+since sending XADD again would store the event twice.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
-from typing import Any, Final, Generic, TypeVar
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Final
 
 import redis
 import redis.asyncio
@@ -37,127 +17,10 @@ from redis.retry import Retry as RedisRetry
 from bus import server
 from bus.config import Config
 from bus.errors import ConfigError, ServerError, ServerRefused, ServerTooOld, ServerUnavailable
-from bus.journal import Step
-
-T = TypeVar("T")
-Command = Sequence[bytes]
+from bus.wire import Command, Operation, T, pack, with_load
 
 REPLY_SECONDS: Final = 5.0  # how long a reply may take beyond the time that a blocking read asks for
-PARKED: Final = b"~"  # the owner of entries that wait for their retry
 _FLOORS: Final = {"valkey": (7, 2), "redis": (7, 0)}
-
-
-@dataclass(frozen=True)
-class Operation(Generic[T]):
-    """Commands for one round trip, and what their replies mean.
-
-    `tolerated`: by code, what `parse` gets in the place of an error reply instead of an exception.
-    """
-
-    commands: Sequence[Command]
-    parse: Callable[[list[Any]], T]
-    block_seconds: float = 0.0
-    tolerated: Mapping[str, Any] = field(default_factory=dict)
-
-
-def together(*operations: Operation[Any]) -> Operation[list[Any]]:
-    """Several operations in one round trip; the results in their order."""
-
-    def parse(replies: list[Any]) -> list[Any]:
-        rest = iter(replies)
-        return [operation.parse([next(rest) for _ in operation.commands]) for operation in operations]
-
-    return Operation(
-        [command for operation in operations for command in operation.commands],
-        parse,
-        block_seconds=sum(operation.block_seconds for operation in operations),
-        tolerated={code: value for operation in operations for code, value in operation.tolerated.items()},
-    )
-
-
-@dataclass(frozen=True)
-class Keys:
-    """The keys of one partition of a topic."""
-
-    prefix: str
-    topic: str
-    partition: int
-
-    @property
-    def events(self) -> bytes:
-        return f"{self.prefix}:{{{self.topic}/{self.partition}}}".encode()
-
-    @property
-    def journal(self) -> bytes:
-        return self.events + b":journal"
-
-    @property
-    def meta(self) -> bytes:
-        return self.events + b":meta"
-
-    def due(self, group: str) -> bytes:
-        return self.events + b":due:" + group.encode()
-
-    def dead(self, group: str) -> bytes:
-        return self.events + b":dead:" + group.encode()
-
-    def busy(self, group: str) -> bytes:
-        return self.events + b":busy:" + group.encode()
-
-    def parked(self, group: str) -> bytes:
-        return self.events + b":parked:" + group.encode()
-
-    def crashes(self, group: str) -> bytes:
-        return self.events + b":crashes:" + group.encode()
-
-    def seen(self, event_id: str) -> bytes:
-        return self.events + b":seen:" + event_id.encode()
-
-
-def global_key(prefix: str, name: str) -> bytes:
-    """A key that belongs to no partition."""
-    return f"{{{prefix}}}:{name}".encode()
-
-
-@dataclass(frozen=True)
-class Script:
-    """A Lua script and its digest."""
-
-    text: bytes
-    digest: bytes
-
-
-@cache
-def script(name: str) -> Script:
-    """The script `scripts/<name>.lua` behind the functions that all scripts share."""
-    folder = Path(__file__).parent / "scripts"
-    steps = ", ".join(f"{step.name} = {step.value}" for step in Step)
-    parts = [(folder / part).read_bytes() for part in ("_shared.lua", f"{name}.lua")]
-    return made_script(b"".join([f"local STEP = {{{steps}}}\n".encode(), *parts]))
-
-
-def made_script(text: bytes) -> Script:
-    """A script from its text, known to all clients: one that its server forgot is sent again."""
-    made = Script(text, hashlib.sha1(text, usedforsecurity=False).hexdigest().encode())
-    _SCRIPTS[made.digest] = made
-    return made
-
-
-_SCRIPTS: dict[bytes, Script] = {}
-
-
-def call(name: str, keys: Sequence[bytes], args: Sequence[bytes]) -> Command:
-    """The command that runs script `name`."""
-    return (b"EVALSHA", script(name).digest, b"%d" % len(keys), *keys, *args)
-
-
-def pack(commands: Sequence[Command]) -> bytes:
-    """Commands in RESP. By hand: redis-py's packer costs more than the server's own work."""
-    out: list[bytes] = []
-    for command in commands:
-        out.append(b"*%d\r\n" % len(command))
-        out += [b"$%d\r\n%b\r\n" % (len(part), part) for part in command]
-    return b"".join(out)
 
 
 class Client:
@@ -173,7 +36,7 @@ class Client:
             replies = self._exchange(operation.commands, operation.block_seconds)
             missing = _missing_scripts(replies)
             if missing:
-                again = self._exchange([c for index in missing for c in _with_load(operation.commands[index])], 0)
+                again = self._exchange([c for index in missing for c in with_load(operation.commands[index])], 0)
                 for place, index in enumerate(missing):
                     replies[index] = again[2 * place + 1]
         except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
@@ -208,7 +71,7 @@ class AsyncClient:
             replies = await self._exchange(operation.commands, operation.block_seconds)
             missing = _missing_scripts(replies)
             if missing:
-                again = await self._exchange([c for index in missing for c in _with_load(operation.commands[index])], 0)
+                again = await self._exchange([c for index in missing for c in with_load(operation.commands[index])], 0)
                 for place, index in enumerate(missing):
                     replies[index] = again[2 * place + 1]
         except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
@@ -314,10 +177,6 @@ async def _aread(connection: Any, seconds: float) -> Any:
 
 def _missing_scripts(replies: list[Any]) -> list[int]:
     return [index for index, reply in enumerate(replies) if isinstance(reply, redis.exceptions.NoScriptError)]
-
-
-def _with_load(command: Command) -> tuple[Command, Command]:
-    return (b"SCRIPT", b"LOAD", _SCRIPTS[command[1]].text), command
 
 
 def _checked(replies: list[Any], tolerated: Mapping[str, Any]) -> list[Any]:

@@ -12,8 +12,10 @@ import msgspec
 
 from bus.event import TOPIC_PATTERN, Event, from_fields
 from bus.journal import JournalEntry, unpack
+from bus.keys import Keys, global_key
 from bus.operations import entry_order
-from bus.streams import AsyncClient, Client, Keys, Operation, call, global_key
+from bus.streams import AsyncClient, Client
+from bus.wire import Operation, call
 
 Partition = tuple[str, int]
 

@@ -22,8 +22,9 @@ from bus.context import Attempt, current
 from bus.deadline import Deadlines
 from bus.errors import BusError
 from bus.event import Draft, Event
+from bus.keys import Keys
 from bus.publisher import Publisher
-from bus.streams import Client, Keys, connect
+from bus.streams import Client, connect
 from bus.subscription import Registry, Subscription, describe, registry
 
 MAX_DELIVERIES = 10_000

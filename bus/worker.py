@@ -22,7 +22,8 @@ from bus.cycle import Cycle
 from bus.deadline import Deadlines
 from bus.delivery import LogCapture
 from bus.errors import ServerError, SubscriptionInvalid
-from bus.streams import Client, Keys, connect
+from bus.keys import Keys
+from bus.streams import Client, connect
 from bus.subscription import Registry, Subscription, describe
 from bus.subscription import registry as default_registry
 

@@ -9,8 +9,10 @@ import pytest
 from bus import fsck, operations
 from bus.event import Event
 from bus.journal import SubscriptionRecord
+from bus.keys import Keys
 from bus.publisher import Publisher
-from bus.streams import Client, Keys, Operation
+from bus.streams import Client
+from bus.wire import Operation
 from tests.bus.test_operations import dead, pending, retry, settle, succeeded
 
 GROUP = "email"

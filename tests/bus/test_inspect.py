@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from bus import inspect, operations
 from bus.journal import Record, Step, SubscriptionRecord
+from bus.keys import Keys
 from bus.operations import Settlement
 from bus.publisher import Publisher
-from bus.streams import Client, Keys
+from bus.streams import Client
 
 
 def groups(client: Client) -> list[inspect.GroupState]:

@@ -20,13 +20,15 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from bus import fsck, operations, streams, tail
+from bus import fsck, operations, tail, wire
 from bus.config import Config
 from bus.event import Event
 from bus.journal import Failure, Record, Step, SubscriptionRecord
+from bus.keys import Keys
 from bus.operations import Settlement, entry_order
 from bus.publisher import Publisher
-from bus.streams import Client, Keys, Operation, connect
+from bus.streams import Client, connect
+from bus.wire import Operation
 from tests.bus.conftest import records_of
 
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "500"))
@@ -292,6 +294,7 @@ def explore(url: str, examples: int, *, shrink: bool = True) -> None:
                 stateful_step_count=STEPS,
                 deadline=None,
                 database=None,
+                derandomize=not shrink,
                 print_blob=False,
                 suppress_health_check=list(HealthCheck),
                 report_multiple_bugs=False,
@@ -326,15 +329,16 @@ def replace(old: str, new: str) -> Change:
         ("settle", replace("free_key(KEYS[3], KEYS[4], KEYS[5], pair[1], pair[2], now)", "")),  # (2) a key held forever
         ("settle", replace("redis.call('XADD', KEYS[2], '*', 'g', ARGV[1], 'w', ARGV[2], 'b', ARGV[3])", "")),  # (3)
         ("take_ordered", replace("redis.call('HSETNX', KEYS[4], key, row[1]) == 1", "true")),  # (2) no order
-        ("release", replace("math.max(row[4] - 1, 0)", "0")),  # (4) tokens used twice
+        ("settle", replace("'RETRYCOUNT', count, 'JUSTID'", "'RETRYCOUNT', 0, 'JUSTID'")),  # (4) tokens used twice
+        ("release", replace("math.max(row[4] - 1, 0)", "row[4]")),  # (1) given back, but counted
         ("reclaim", replace("records[#records + 1] = {STEP.RECLAIMED, id, count}", "")),  # (3)
         ("trim", replace("if older(needed, floor) then floor = needed end", "")),  # (6)
         ("publish", replace("known = redis.call('GET', KEYS[key]) or mine[KEYS[key]]", "known = nil")),  # (7)
     ],
 )
 def test_a_broken_script_is_caught(server_url: str, monkeypatch: pytest.MonkeyPatch, name: str, change: Change) -> None:
-    broken = streams.made_script(change(streams.script(name).text))
-    real = streams.script
-    monkeypatch.setattr(streams, "script", lambda asked: broken if asked == name else real(asked))
+    broken = wire.made_script(change(wire.script(name).text))
+    real = wire.script
+    monkeypatch.setattr(wire, "script", lambda asked: broken if asked == name else real(asked))
     with pytest.raises(AssertionError):
         explore(server_url, 400, shrink=False)

@@ -10,9 +10,11 @@ from bus import operations
 from bus.errors import EventConflict
 from bus.event import Draft, Event
 from bus.journal import Failure, Record, Step, SubscriptionRecord
+from bus.keys import Keys
 from bus.operations import Settlement, entry_order
 from bus.publisher import Publisher
-from bus.streams import Client, Keys, Operation
+from bus.streams import Client
+from bus.wire import Operation
 from tests.bus.conftest import journal_of, records_of, steps_of
 
 Ending = Callable[[Event], Settlement]

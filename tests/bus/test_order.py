@@ -11,9 +11,11 @@ import pytest
 from bus import operations
 from bus.event import Event
 from bus.journal import SubscriptionRecord
+from bus.keys import Keys
 from bus.publisher import Publisher
-from bus.streams import Client, Keys, Operation
+from bus.streams import Client
 from bus.subscription import Retry, Subscription
+from bus.wire import Operation
 from tests.bus.conftest import RunWorker, steps_of
 from tests.bus.test_operations import Ending, dead, length, pending, retry, settle, succeeded
 from tests.conftest import WaitUntil

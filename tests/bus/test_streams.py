@@ -17,8 +17,10 @@ from bus import operations
 from bus.config import Config
 from bus.errors import ConfigError, ServerRefused, ServerTooOld, ServerUnavailable
 from bus.journal import SubscriptionRecord
+from bus.keys import Keys
 from bus.publisher import Publisher
-from bus.streams import Client, Keys, Operation, aconnect, check_version, connect, pack, shown
+from bus.streams import Client, aconnect, check_version, connect, shown
+from bus.wire import Operation, pack
 
 
 class Swallower:

@@ -8,9 +8,11 @@ import pytest
 
 from bus import operations, streams, tail
 from bus.journal import JournalEntry, Record, Step, SubscriptionRecord
+from bus.keys import Keys
 from bus.operations import Settlement
 from bus.publisher import Publisher
-from bus.streams import Client, Keys, Operation
+from bus.streams import Client
+from bus.wire import Operation
 
 ORDERS = ("orders", 0)
 

@@ -14,9 +14,11 @@ from bus.context import current
 from bus.errors import SubscriptionInvalid
 from bus.event import Event
 from bus.journal import Step, SubscriptionRecord
+from bus.keys import Keys
 from bus.publisher import Publisher
-from bus.streams import Client, Keys, Operation
+from bus.streams import Client
 from bus.subscription import Registry, Retry, Subscription
+from bus.wire import Operation
 from bus.worker import Worker
 from tests.bus.conftest import RunWorker, records_of, steps_of
 from tests.conftest import WaitUntil

@@ -1,0 +1,65 @@
+"""The names of all that the bus keeps on the server.
+
+Keys (all of one partition share a hash tag, so that one script is one slot):
+  <prefix>:{<topic>/<n>}              events          stream
+  <prefix>:{<topic>/<n>}:journal      journal         stream
+  <prefix>:{<topic>/<n>}:meta         subscriptions   hash, `sub:<group>` → packed subscription
+  <prefix>:{<topic>/<n>}:due:<g>      retries         zset, entry → due ms
+  <prefix>:{<topic>/<n>}:busy:<g>     ordered groups  hash, key → the entry that has it
+  <prefix>:{<topic>/<n>}:parked:<g>   ordered groups  zset of equal scores, `<digest of key>:<padded entry>`
+  <prefix>:{<topic>/<n>}:dead:<g>     dead letters    stream, each with a copy of its event
+  <prefix>:{<topic>/<n>}:crashes:<g>  crash counts    hash, entry → times its worker died
+  <prefix>:{<topic>/<n>}:seen:<id>    publish dedupe  string with a time to live
+  {<prefix>}:topics                   catalogue       hash, topic → number of partitions
+  {<prefix>}:workers                  heartbeats      zset, worker → last beat in ms
+  {<prefix>}:workers:info             heartbeats      hash, worker → JSON
+  {<prefix>}:recorded                 announcements   pub/sub
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The keys of one partition of a topic."""
+
+    prefix: str
+    topic: str
+    partition: int
+
+    @property
+    def events(self) -> bytes:
+        return f"{self.prefix}:{{{self.topic}/{self.partition}}}".encode()
+
+    @property
+    def journal(self) -> bytes:
+        return self.events + b":journal"
+
+    @property
+    def meta(self) -> bytes:
+        return self.events + b":meta"
+
+    def due(self, group: str) -> bytes:
+        return self.events + b":due:" + group.encode()
+
+    def dead(self, group: str) -> bytes:
+        return self.events + b":dead:" + group.encode()
+
+    def busy(self, group: str) -> bytes:
+        return self.events + b":busy:" + group.encode()
+
+    def parked(self, group: str) -> bytes:
+        return self.events + b":parked:" + group.encode()
+
+    def crashes(self, group: str) -> bytes:
+        return self.events + b":crashes:" + group.encode()
+
+    def seen(self, event_id: str) -> bytes:
+        return self.events + b":seen:" + event_id.encode()
+
+
+def global_key(prefix: str, name: str) -> bytes:
+    """A key that belongs to no partition."""
+    return f"{{{prefix}}}:{name}".encode()
