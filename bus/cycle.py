@@ -83,16 +83,21 @@ class Cycle:
     def run(self) -> None:
         """Take, run and settle until told to stop; then settle what ran and give back the rest."""
         pause = TROUBLE_SECONDS[0]
+        recovered = True
         while not self._stopping.is_set():
             try:
+                # Before anything is taken again: what a lost reply left under our name, nobody else may reclaim.
+                recovered = recovered or self._recover()
                 self._turn()
                 pause = TROUBLE_SECONDS[0]
+                continue
             except ServerError as error:
                 log.warning("%s on %s: %s; trying again", self.group, self.keys.topic, error)
-                pause = self._recover(pause)
             except Exception:  # a cycle that ends silently would be a group that stops silently
                 log.exception("%s on %s: unexpected; starting this cycle afresh", self.group, self.keys.topic)
-                pause = self._recover(pause)
+            recovered = False
+            self._stopping.wait(pause)
+            pause = min(pause * 2, TROUBLE_SECONDS[1])
         self._finish()
 
     def announce_slow(self) -> None:
@@ -243,15 +248,11 @@ class Cycle:
             if records:
                 self._client.run(operations.announce(self.keys, self.group, self.owner, records))
 
-    def _recover(self, pause: float) -> float:
-        """Wait, then bring memory and server together again. Returns how long to wait should this fail."""
-        self._stopping.wait(pause)
-        try:
-            self._settle()
-            self._give_back()
-        except ServerError:
-            return min(pause * 2, TROUBLE_SECONDS[1])
-        return TROUBLE_SECONDS[0]
+    def _recover(self) -> bool:
+        """Bring memory and server together again. Raises `ServerError` while that can't be."""
+        self._settle()
+        self._give_back()
+        return True
 
     def _give_back(self) -> None:
         """Release all that this owner holds, known here or not (a lost reply), and take a new name."""

@@ -83,7 +83,7 @@ def newest(prefix: str, wanted: Sequence[Partition]) -> Operation[dict[Partition
         commands += [(b"XREVRANGE", name, b"+", b"-", b"COUNT", b"1") for name in (keys.events, keys.journal)]
 
     def parse(replies: list[Any]) -> dict[Partition, Position]:
-        last = [reply[0][0].decode() if reply else START for reply in replies]
+        last = [reply[0][0].decode() if reply else START for reply in replies[: 2 * len(wanted)]]
         return {p: Position(last[2 * i], last[2 * i + 1]) for i, p in enumerate(wanted)}
 
     return Operation(commands or [(b"PING",)], parse)

@@ -18,6 +18,7 @@ from bus.publisher import Publisher
 from bus.streams import Client, connect
 from bus.subscription import Registry, Subscription
 from bus.worker import Worker
+from tests.bus.swallower import Swallower
 
 RunWorker = Callable[..., AbstractContextManager[Worker]]
 
@@ -82,3 +83,10 @@ def records_of(client: Client, topic: str, partition: int = 0) -> list[Record]:
 def steps_of(client: Client, topic: str, partition: int = 0) -> list[str]:
     """The steps of one partition's journal, in order."""
     return [Step(record.step).word for record in records_of(client, topic, partition)]
+
+
+@pytest.fixture
+def swallower(server_url: str) -> Iterator[Swallower]:
+    made = Swallower(server_url)
+    yield made
+    made.close()

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
-import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -21,49 +17,7 @@ from bus.keys import Keys
 from bus.publisher import Publisher
 from bus.streams import Client, aconnect, check_version, connect, shown
 from bus.wire import Operation, pack
-
-
-class Swallower:
-    """A proxy before the server that passes requests on and swallows replies while it is told to."""
-
-    def __init__(self, url: str) -> None:
-        self._path = urlsplit(url).path
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.swallow = threading.Event()
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
-
-    def _serve(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                near, _ = self._listener.accept()
-                far = socket.socket(socket.AF_UNIX)
-                far.connect(self._path)
-                threading.Thread(target=self._pump, args=(near, far, False), daemon=True).start()
-                threading.Thread(target=self._pump, args=(far, near, True), daemon=True).start()
-
-    def _pump(self, source: socket.socket, target: socket.socket, replies: bool) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                if replies and self.swallow.is_set():
-                    break  # the server did it, and its word gets lost
-                target.sendall(data)
-        source.close()
-        with contextlib.suppress(OSError):
-            target.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        self._listener.close()
-
-
-@pytest.fixture
-def swallower(server_url: str) -> Iterator[Swallower]:
-    made = Swallower(server_url)
-    yield made
-    made.close()
+from tests.bus.swallower import Swallower
 
 
 def length(client: Client, key: bytes) -> int:

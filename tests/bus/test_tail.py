@@ -122,3 +122,7 @@ def test_screens_hear_which_traces_were_recorded(client: Client) -> None:
             await aclient.aclose()
 
     assert asyncio.run(asyncio.wait_for(heard(), 10)) == ["a", "b"]
+
+
+def test_nothing_wanted_is_nothing_found(client: Client) -> None:
+    assert client.run(tail.newest(client.config.prefix, [])) == {}
