@@ -9,13 +9,14 @@ from urllib.parse import urlsplit
 
 
 class Swallower:
-    """A proxy before the server that passes requests on and swallows replies while it is told to."""
+    """Swallows replies, or refuses requests, while it is told to."""
 
     def __init__(self, url: str) -> None:
         self._path = urlsplit(url).path
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.swallow = threading.Event()
         self.swallowed = 0
+        self.refusals = 0  # how many of the next requests never reach the server
         threading.Thread(target=self._serve, daemon=True).start()
 
     @property
@@ -34,6 +35,9 @@ class Swallower:
     def _pump(self, source: socket.socket, target: socket.socket, replies: bool) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
+                if not replies and self.refusals:
+                    self.refusals -= 1
+                    break
                 if replies and self.swallow.is_set():
                     self.swallowed += 1
                     break  # the server did it, and its word gets lost

@@ -17,12 +17,13 @@ def test_events_whose_reply_was_lost_are_handled_although_the_worker_lives_on(
     seen: list[Event] = []
     subscription = Subscription("orders", "email", seen.append, retry=Retry(attempts=1))
     with run_worker(subscription, url=swallower.url, lease_seconds=600):
-        for number in range(5):
+        for number in range(3):
             swallower.swallow.set()  # the server hands events out, and nobody hears of it
             publisher.publish_many([publisher.draft("orders", "t", number) for _ in range(20)])
-            wait_until(lambda: swallower.swallowed > 3, seconds=20)
+            wait_until(lambda: swallower.swallowed, seconds=20)
+            swallower.refusals = 1  # and what would give it back does not reach the server
             swallower.swallow.clear()
             swallower.swallowed = 0
             wait_until(lambda n=number: len({event.entry for event in seen}) == 20 * (n + 1), seconds=20)
     settled = [step for step in steps_of(client, "orders") if step == "succeeded"]
-    assert len(settled) == 100
+    assert len(settled) == 60
