@@ -1,0 +1,129 @@
+"""The recorder: reads the bus and stores what it reads as rows, for as long as it runs.
+
+Read → store in one transaction with the cursors → announce. Any number of times: what was stored is never read
+again, and two recorders do no harm. Knows neither SQL nor what a record means; that is `dashboard.record`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Final
+
+from django.conf import settings
+from django.db import Error as DatabaseError
+from django.db import close_old_connections
+
+from bus import tail
+from bus.errors import ServerError
+from bus.streams import Client, connect
+from dashboard.record.batch import NOTHING, Stored
+from dashboard.record.chores import Chores
+from dashboard.record.projection import CursorMoved, Projection
+
+READ_COUNT: Final = 500  # entries of each stream in one read, and so in one transaction
+BLOCK_MS: Final = 400  # longest wait for news: also how soon a new topic or `stop` is seen
+TURN_SECONDS: Final = 0.01  # a hundred commits a second at most: more would cost, and nobody sees that fast
+ANNOUNCED: Final = 1_000  # traces in one announcement
+RIVAL_WARNING_SECONDS: Final = 60.0
+TROUBLE_SECONDS: Final = (0.1, 2.0)  # first and longest pause while server or database is away
+
+log = logging.getLogger("dashboard.recorder")
+
+
+class Recorder:
+    """Records until `stop` is called (from a signal handler or any thread)."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._projection = Projection()
+        self._chores = Chores(client, self._projection)
+        self._stopping = threading.Event()
+        self._loaded = False
+        self._in_trouble = False
+        self._next_rival_warning = 0.0
+
+    def stop(self) -> None:
+        """End `run` once the transaction at hand is stored."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Record. Trouble with server or database is said once, and outlived."""
+        log.info("recording what happens on the bus into %s", _shown_database())
+        pause = TROUBLE_SECONDS[0]
+        while not self._stopping.is_set():
+            try:
+                self.turn()
+                self._well_again()
+                pause = TROUBLE_SECONDS[0]
+            except CursorMoved as moved:
+                self._rival(moved)
+            except (ServerError, DatabaseError) as error:
+                self._trouble(f"{_one_line(error)}; trying again")
+                self._stopping.wait(pause)
+                pause = min(pause * 2, TROUBLE_SECONDS[1])
+        log.info("the recorder has stopped; everything that was read is stored")
+
+    def turn(self) -> Stored:
+        """Read once and store what came. Raises `ServerError`, a database error or `CursorMoved`: nothing is stored."""
+        began = time.monotonic()
+        if not self._loaded:
+            self._begin()
+        self._chores.run_due()
+        positions = {partition: place.position for partition, place in self._projection.places.items()}
+        if not positions:
+            self._stopping.wait(BLOCK_MS / 1000)
+            return NOTHING
+        prefix = self._client.config.prefix
+        chunks = self._client.run(tail.read(prefix, positions, count=READ_COUNT, block_ms=BLOCK_MS))
+        stored = self._projection.store(chunks) if chunks else NOTHING
+        self._chores.count(stored)
+        for first in range(0, len(stored.traces), ANNOUNCED):
+            tail.announce(self._client, stored.traces[first : first + ANNOUNCED])
+        self._stopping.wait(max(began + TURN_SECONDS - time.monotonic(), 0))
+        return stored
+
+    def _begin(self) -> None:
+        """Bring memory, database and server together, at the start and after each trouble."""
+        close_old_connections()
+        if self._in_trouble:
+            self._reconnect()
+        self._projection.load()
+        self._chores.check_rewound()
+        self._loaded = True
+
+    def _reconnect(self) -> None:
+        """The embedded server may have come back at another address."""
+        fresh = connect(self._client.config)
+        self._client.close()
+        self._client = fresh
+        self._chores = Chores(fresh, self._projection)
+
+    def _trouble(self, text: str) -> None:
+        self._loaded = False
+        if not self._in_trouble:
+            log.warning("%s", text)
+        self._in_trouble = True
+
+    def _rival(self, moved: CursorMoved) -> None:
+        """Two recorders are safe, but each does the work that the other has done."""
+        self._loaded = False
+        if time.monotonic() >= self._next_rival_warning:
+            self._next_rival_warning = time.monotonic() + RIVAL_WARNING_SECONDS
+            log.warning("another recorder stored %s first; reading on from there. One recorder is enough", moved)
+        self._stopping.wait(TROUBLE_SECONDS[0])
+
+    def _well_again(self) -> None:
+        if self._in_trouble:
+            log.info("recording again; nothing was lost meanwhile")
+        self._in_trouble = False
+
+
+def _shown_database() -> str:
+    database = settings.DATABASES["default"]
+    return f"{database['ENGINE'].rpartition('.')[2]} {database['NAME']}"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

@@ -1,0 +1,157 @@
+"""How values look on the screen: icons, states, times, sizes, sparklines.
+
+Turns numbers and names into escaped HTML or text; must not fetch anything.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from django import template
+from django.templatetags.static import static
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+register = template.Library()
+
+SPRITE: Final = "vendor/lucide-1.62.0-cut.svg"
+_LATEST_MS: Final = 253402300799000  # datetime ends with the year 9999
+_AGES: Final = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"))
+
+
+@register.simple_tag
+def icons_url() -> str:
+    """Where the sprite is, for scripts that draw icons."""
+    return static(SPRITE)
+
+
+@register.simple_tag
+def icon(name: str) -> SafeString:
+    """One icon of the sprite; a word beside it must say what it means."""
+    return format_html('<svg class="icon" aria-hidden="true"><use href="{}#{}"></use></svg>', static(SPRITE), name)
+
+
+@register.simple_tag
+def now_ms() -> int:
+    """The server's clock, in ms since 1970: what scripts count ages from."""
+    return int(time.time() * 1000)
+
+
+def look(state: str, label: str) -> str:
+    """The name of a state's icon and colour: success after retries has its own."""
+    return "succeeded-later" if state == "succeeded" and label.startswith("Succeeded after") else state
+
+
+@register.simple_tag
+def state(lane: Mapping[str, Any]) -> SafeString:
+    """A lane's state as icon and word."""
+    name = look(lane["state"], lane["label"])
+    return format_html('<span class="state state-{}">{}{}</span>', name, icon(f"state-{name}"), lane["label"])
+
+
+@register.simple_tag
+def outcomes(lanes: Iterable[Mapping[str, Any]]) -> SafeString:
+    """The outcome strip: one mark per group that should get the event."""
+    return format_html_join("", *_marks(lanes))
+
+
+def _marks(lanes: Iterable[Mapping[str, Any]]) -> tuple[str, Iterable[tuple[Any, ...]]]:
+    mark = '<span class="state state-{0}" data-group="{1}" role="img" aria-label="{1}: {2}" title="{1}: {2}">{3}</span>'
+    named = ((look(lane["state"], lane["label"]), lane) for lane in lanes)
+    return mark, ((name, lane["group"], lane["label"], icon(f"state-{name}")) for name, lane in named)
+
+
+@register.simple_tag
+def marks(lane: Mapping[str, Any]) -> SafeString:
+    """A lane's attempts as marks, the ones still allowed hollow."""
+    attempts = lane.get("attempts", ())
+    states = [attempt["state"] for attempt in attempts][-8:]
+    left = 0 if lane["state"] == "succeeded" else max(0, min(8, int(lane.get("attempts_allowed") or 0)) - len(states))
+    dots = format_html_join("", '<i class="a-{}"></i>', ((name,) for name in [*states, *["left"] * left]))
+    kind = "marks dead" if lane["state"] == "dead" else "marks"
+    text = f"{len(attempts)} of {lane.get('attempts_allowed') or '?'} attempts"
+    return format_html('<span class="{}" role="img" aria-label="{}" title="{}">{}</span>', kind, text, text, dots)
+
+
+@register.simple_tag
+def when(moment_ms: float | None) -> SafeString | str:
+    """A moment as `<time>`: its age now; scripts keep it current and follow the header's switch."""
+    if not moment_ms:
+        return "–"
+    moment = datetime.fromtimestamp(min(moment_ms, _LATEST_MS) / 1000, UTC)
+    return format_html(
+        '<time datetime="{}" data-ms="{}" title="{} UTC">{}</time>',
+        moment.isoformat(timespec="milliseconds"),
+        int(moment_ms),
+        moment.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3],
+        age(moment_ms),
+    )
+
+
+def age(moment_ms: float) -> str:
+    """How long ago, in one unit: `4 s`."""
+    passed = time.time() * 1000 - moment_ms
+    for unit_ms, unit in _AGES:
+        if passed >= unit_ms:
+            return f"{int(passed // unit_ms)} {unit}"
+    return "0 s"
+
+
+@register.filter
+def duration(value_ms: float | None) -> str:
+    """Milliseconds as people say them: `41 ms`, `1.24 s`, `3 min 2 s`."""
+    if value_ms is None:
+        return "–"
+    if 0 < value_ms < 1:
+        return f"{value_ms * 1000:.0f} µs"
+    if value_ms < 1_000:
+        return f"{value_ms:.0f} ms" if value_ms >= 10 or not value_ms else f"{value_ms:.1f} ms"
+    if value_ms < 60_000:
+        return f"{value_ms / 1000:.2f} s" if value_ms < 10_000 else f"{value_ms / 1000:.1f} s"
+    minutes, seconds = divmod(int(value_ms // 1000), 60)
+    return f"{minutes} min {seconds} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+@register.filter
+def micros(value_us: float | None) -> str:
+    """Microseconds as people say them."""
+    return duration(None if value_us is None else value_us / 1000)
+
+
+@register.filter
+def count(value: float | None) -> str:
+    """A count with thousands marked; unknown is said, never 0."""
+    return "unknown" if value is None else f"{value:,.0f}"
+
+
+@register.filter
+def rate(value: float | None) -> str:
+    """Events a second: `12/s`, `0.4/s`, `idle`."""
+    if not value or value < 0.05:
+        return "idle"
+    return f"{value:,.0f}/s" if value >= 10 else f"{value:.1f}/s"
+
+
+@register.filter
+def size(value: int | None) -> str:
+    """Bytes as people say them."""
+    if value is None:
+        return "–"
+    return f"{value} B" if value < 1_000 else f"{value / 1000:.1f} kB" if value < 1_000_000 else f"{value / 1e6:.1f} MB"
+
+
+@register.filter
+def short_id(value: str) -> str:
+    """An id short enough for a row: the end tells neighbours apart."""
+    return value if len(value) <= 16 else f"{value[:6]}…{value[-6:]}"
+
+
+@register.filter
+def spark(values: Sequence[float]) -> str:
+    """Points of a sparkline in a 120 × 20 box."""
+    top = max(1.0, *values) if values else 1.0
+    step = 120 / max(1, len(values) - 1)
+    return " ".join(f"{index * step:.1f},{19 - value / top * 18:.1f}" for index, value in enumerate(values))

@@ -1,0 +1,100 @@
+"""Overview and topic list: is anything wrong, and where?
+
+Shapes what `queries.overview()` answers into rows for the templates; must not query by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from dashboard import queries
+from dashboard.queries.overview import BEHIND_LAG, BEHIND_MS
+
+FIGURES: Final = (
+    ("dead", "dead letter", "dead letters", "given up, waiting for you"),
+    ("retrying", "retrying", "retrying", "failed, will be attempted again"),
+    ("behind", "group behind", "groups behind", "over 100 events or 30 s late"),
+    ("silent", "silent worker", "silent workers", "their heartbeat ended"),
+)
+LOOKS: Final = {
+    "dead_lettered": "dead",
+    "retry_scheduled": "retrying",
+    "reclaimed": "retrying",
+    "replayed": "replaying",
+    "lost": "lost",
+    "skipped": "skipped",
+    "released": "waiting",
+}
+PARTS: Final = {
+    "topics": "overview/_topics.html",
+    "groups": "overview/_groups.html",
+    "recent": "overview/_recent.html",
+}
+
+
+@require_safe
+def overview(request: HttpRequest) -> HttpResponse:
+    """Figures, live map, topics, groups and recent happenings."""
+    return render(request, "overview.html", _context(request))
+
+
+@require_safe
+def part(request: HttpRequest, name: str) -> HttpResponse:
+    """One part of the overview again, for a page that got a new row."""
+    context = _context(request)
+    return render(request, PARTS[name], {**context, "topics": context["overview"]["topics"]})
+
+
+@require_safe
+def topics(request: HttpRequest) -> HttpResponse:
+    """One row a topic."""
+    return render(request, "topics/index.html", _context(request))
+
+
+def _context(request: HttpRequest) -> dict[str, Any]:
+    overview = queries.overview()
+    trouble = request.GET.get("trouble", "")
+    trouble = trouble if trouble in ("dead", "retrying", "behind") else ""
+    return {
+        "overview": {
+            **overview,
+            "topics": [{**row, "sums": _sums(row["topic"], overview["groups"])} for row in overview["topics"]],
+            "recent": [_happening(item) for item in overview["recent"]],
+        },
+        "figures": [
+            {"kind": kind, "value": overview["figures"][kind], "one": one, "many": many, "meaning": meaning}
+            for kind, one, many, meaning in FIGURES
+        ],
+        "groups": [
+            group for group in overview["groups"] if not trouble or _in_trouble(group, trouble, overview["now_ms"])
+        ],
+        "trouble": trouble,
+    }
+
+
+def _sums(topic: str, groups: Iterable[Mapping[str, Any]]) -> dict[str, int | None]:
+    """What the topic's groups add up to; unknown (None) when it is for one of them."""
+    own = [group for group in groups if group["topic"] == topic]
+    columns = {"behind": "lag", "retrying": "retrying", "dead": "dead"}
+    return {"groups": len(own), **{name: _sum([group[column] for group in own]) for name, column in columns.items()}}
+
+
+def _sum(values: list[int | None]) -> int | None:
+    return None if None in values else sum(value for value in values if value is not None)
+
+
+def _in_trouble(group: Mapping[str, Any], trouble: str, now_ms: int) -> bool:
+    """As the figures count it (`queries.overview`)."""
+    if trouble == "behind":
+        return (group["lag"] or 0) > BEHIND_LAG or now_ms - (group["oldest_ms"] or now_ms) > BEHIND_MS
+    return bool(group[trouble])
+
+
+def _happening(item: Mapping[str, Any]) -> dict[str, Any]:
+    look = LOOKS.get(item["kind"], "")
+    return {**item, "look": look or "waiting", "icon": f"state-{look}" if look else "bell"}

@@ -1,0 +1,91 @@
+// One event of a trace as a card: header, one row a lane, and a last line that says what to know.
+import { h, Keyed, set, text } from "./dom.js";
+import { makeLane, updateLane } from "./flow-lane.js";
+import { isBlank, laneKey, title } from "./trace-model.js";
+import { count, duration } from "./words.js";
+
+const WORST = ["dead", "lost", "retrying", "held", "waiting"];
+
+export function makeCard(node) {
+  if (node.kind === "fold") return makeFold(node);
+  const card = h("div", { class: "card", "data-key": node.key, role: "group" });
+  const head = h(
+    "button",
+    { type: "button", class: "card-head", "data-stop": node.key, tabindex: -1 },
+    h("span", { class: "card-type cut" }),
+    h("span", { class: "card-at num" }),
+    h("span", { class: "card-key cut" }),
+  );
+  card.append(head, h("div", { class: "lanes" }));
+  card.classList.toggle("blank", isBlank(node));
+  if (!isBlank(node)) card.append(h("p", { class: "card-foot cut" }));
+  card.lanes = new Keyed(card.querySelector(".lanes"), makeLane, updateLane);
+  return card;
+}
+
+function makeFold(node) {
+  return h(
+    "div",
+    { class: "card fold", "data-key": node.key },
+    h(
+      "button",
+      { type: "button", class: "fold-open", "data-stop": node.key, "data-unfold": node.key, tabindex: -1 },
+      h("strong"),
+      h("span", { class: "note" }),
+    ),
+  );
+}
+
+export function updateCard(card, node, start) {
+  if (node.kind === "fold") return updateFold(card, node);
+  const { event } = node;
+  const type = title(event);
+  const timed = event.at_ms && node.parent?.event.at_ms;
+  const place = `key ${event.key ?? "none"} · topic ${event.topic} · partition ${event.partition} · entry ${event.entry}`;
+  set(card, "aria-label", type);
+  card.classList.toggle("ghost", Boolean(event.ghost));
+  const [name, at, key] = card.firstChild.children;
+  text(name, type);
+  set(name, "title", type);
+  text(at, timed ? `+${duration(Math.max(0, event.at_ms - start))}` : "");
+  text(key, [event.key, event.topic].filter(Boolean).join(" · ") || event.id);
+  set(key, "title", event.entry ? place : event.id);
+  if (isBlank(node)) return;
+  card.lanes.show(
+    node.lanes.map((lane) => ({
+      key: lane.group,
+      lane,
+      stop: laneKey(node, lane.group),
+      causes: node.children.some((child) => child.via === lane.group),
+    })),
+  );
+  updateFoot(card, node);
+}
+
+function updateFoot(card, { event, lanes }) {
+  const noted = lanes.filter((lane) => lane.note && WORST.includes(lane.state));
+  const worst = noted.sort((a, b) => WORST.indexOf(a.state) - WORST.indexOf(b.state))[0];
+  const words = worst ? `${worst.group}: ${worst.note}` : event.preview;
+  const foot = card.lastChild;
+  text(foot, words);
+  set(foot, "title", words);
+  set(foot, "class", `card-foot cut ${worst ? `state-${worst.state}` : "mono"}`);
+  card.classList.toggle("lonely", !lanes.length);
+}
+
+function updateFold(card, { events }) {
+  const lanes = events.flatMap((event) => event.lanes);
+  const bad = lanes.filter((lane) => lane.state === "dead" || lane.state === "lost").length;
+  const open = lanes.filter(
+    (lane) => !["succeeded", "skipped", "discarded", "dead", "lost"].includes(lane.state),
+  ).length;
+  const [title, note] = card.firstChild.children;
+  text(title, `× ${count(events.length)} more ${events[0].type}`);
+  const parts = [
+    bad && `${count(bad)} dead`,
+    open && `${count(open)} open`,
+    `${count(lanes.length - bad - open)} done`,
+  ].filter(Boolean);
+  text(note, `${parts.join(" · ")} · show all`);
+  card.classList.toggle("state-dead", bad > 0);
+}

@@ -1,0 +1,107 @@
+// The page's one socket: watches one subject, acknowledges what was painted, comes back where it was.
+import { learn } from "./clock.js";
+import { count } from "./words.js";
+
+const FIRST_WAIT_MS = 400;
+const LONGEST_WAIT_MS = 15_000;
+const SAMPLES = 200;
+
+class Live extends EventTarget {
+  #socket = null;
+  #subject = null;
+  #show = null;
+  #failures = 0;
+  #timer = 0;
+  #delays = [];
+  #wasLive = false; // what came between the page and its first frame is no news to the reader
+
+  // `subject` is a function: it names the cursor that the page has reached by then.
+  watch(subject, show) {
+    this.#subject = subject;
+    this.#show = show;
+    document.addEventListener("visibilitychange", () => (document.hidden ? this.#pause() : this.#open()));
+    addEventListener("online", () => this.#open());
+    if (document.hidden) this.#pause();
+    else this.#open();
+  }
+
+  // Other filters, same socket.
+  again() {
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#ask();
+  }
+
+  delay(ms) {
+    if (!(ms >= 0)) return;
+    this.#delays.push(ms);
+    if (this.#delays.length > SAMPLES) this.#delays.shift();
+    const sorted = [...this.#delays].sort((a, b) => a - b);
+    const at = (share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))];
+    this.#tell("delay", { p50: at(0.5), p95: at(0.95), samples: sorted.length });
+  }
+
+  #open() {
+    clearTimeout(this.#timer);
+    if (this.#socket || document.hidden) return;
+    const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/live/`);
+    this.#socket = socket;
+    socket.addEventListener("open", () => this.#ask());
+    socket.addEventListener("message", (message) => this.#take(socket, JSON.parse(message.data)));
+    socket.addEventListener("close", () => this.#lost(socket));
+  }
+
+  #ask() {
+    this.#socket.send(JSON.stringify({ type: "watch", watch: this.#subject() }));
+  }
+
+  #take(socket, frame) {
+    const received = performance.now();
+    this.#failures = 0;
+    learn(frame.now_ms ?? frame.trace?.now_ms);
+    if (frame.kind === "resumed") this.#resumed(frame);
+    else if (frame.kind === "server") this.#tell("server", { text: frame.text });
+    else if (frame.kind === "error") this.#tell("status", { status: "offline", text: frame.text });
+    else {
+      this.#wasLive = true;
+      this.#tell("status", { status: "live" });
+      this.#show(frame);
+    }
+    // Two steps: the frame callback runs before the paint, the task behind it after.
+    requestAnimationFrame(() =>
+      setTimeout(() => {
+        if (frame.kind === "tail" && frame.delay_ms !== null) this.delay(frame.delay_ms + performance.now() - received);
+        if (socket.readyState === WebSocket.OPEN && frame.seq)
+          socket.send(JSON.stringify({ type: "ack", seq: frame.seq }));
+      }),
+    );
+  }
+
+  #resumed({ missed, text }) {
+    this.#tell("status", { status: "live" });
+    if (this.#wasLive && (missed || text)) this.#tell("caught-up", { words: text || count(missed) });
+  }
+
+  #lost(socket) {
+    if (socket !== this.#socket) return;
+    this.#socket = null;
+    this.#failures += 1;
+    const limit = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** this.#failures);
+    const wait = limit / 2 + Math.random() * (limit / 2);
+    this.#tell("status", { status: this.#failures > 4 ? "offline" : "reconnecting", retryMs: wait });
+    this.#timer = setTimeout(() => this.#open(), wait);
+  }
+
+  // A hidden page draws nothing, so it would only hold frames back on the server.
+  #pause() {
+    const socket = this.#socket;
+    this.#socket = null;
+    clearTimeout(this.#timer);
+    socket?.close();
+    this.#tell("status", { status: "paused" });
+  }
+
+  #tell(name, detail) {
+    this.dispatchEvent(new CustomEvent(name, { detail }));
+  }
+}
+
+export const live = new Live();

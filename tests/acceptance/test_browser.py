@@ -1,0 +1,257 @@
+"""The demo in a real browser: the newest order's trace draws itself, in light and dark, under the strict policy."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+
+from tests.acceptance.processes import Running, running
+
+WaitUntil = Callable[..., Any]
+
+SWITCHES: Final = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
+PATIENCE_MS: Final = 30_000
+SUBSCRIBED: Final = ["analytics", "email", "fraud", "inventory", "payment"]  # to the shop's `order_placed`
+SETTLED: Final = re.compile(r"succeeded|dead")
+REPORT_VIOLATIONS: Final = """
+    document.addEventListener("securitypolicyviolation", (event) =>
+        console.error(`policy: ${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}`));
+"""
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("browser") / "data"
+    with running(folder, "demo", "--port", "0", "--seed", "7", "--rate", "3") as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+        browser = playwright.chromium.launch(executable_path=found, args=list(SWITCHES))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def signed_in(demo: Running, chromium: Browser) -> dict[str, Any]:
+    """Cookies of a browser that opened the link which the demo printed."""
+    link = demo.wait_for_line("open: http").partition("open: ")[2].strip()
+    base = link.partition("/login")[0]
+    context = chromium.new_context()
+    page = context.new_page()
+    page.goto(link)
+    page.wait_for_url(f"{base}/", timeout=PATIENCE_MS)
+    state = {"base": base, "cookies": context.cookies()}
+    context.close()
+    return state
+
+
+@pytest.fixture(params=["light", "dark"])
+def page(request: pytest.FixtureRequest, chromium: Browser, signed_in: dict[str, Any]) -> Iterator[Page]:
+    """A page of a signed-in browser; afterwards nothing may have been blocked, thrown or logged as an error."""
+    context = chromium.new_context(
+        base_url=signed_in["base"], color_scheme=request.param, viewport={"width": 1440, "height": 900}
+    )
+    context.add_cookies(signed_in["cookies"])
+    complaints = _listen(context)
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    yield page
+    context.close()
+    assert complaints == []
+
+
+def _listen(context: BrowserContext) -> list[str]:
+    complaints: list[str] = []
+
+    def hear(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            complaints.append(f"{message.text} {message.location}")
+
+    context.add_init_script(REPORT_VIOLATIONS)
+    context.on("console", hear)
+    context.on("weberror", lambda error: complaints.append(str(error.error)))
+    return complaints
+
+
+def newest_order(page: Page) -> None:
+    """From the overview to the topic, and there to the newest order's trace."""
+    page.goto("/")
+    page.locator('tr[data-topic="orders"] a').click()
+    page.locator('tr[data-row][data-type="order_placed"] a').first.click()
+    page.wait_for_url(re.compile(r"/traces/"))
+
+
+def is_live(page: Page) -> None:
+    expect(page.locator("live-status [role=status]")).to_have_text("live")
+
+
+def lanes_of_root(page: Page) -> dict[str, str]:
+    """Group → state of the first card's lanes, as they are drawn now."""
+    return dict(
+        page.locator("flow-graph .card")
+        .first.locator(".lane")
+        .evaluate_all(
+            "(lanes) => lanes.map((lane) => [lane.querySelector('.lane-group').textContent, lane.dataset.look])"
+        )
+    )
+
+
+def test_the_newest_order_shows_every_subscribed_group_as_a_lane_until_all_are_settled(
+    page: Page, wait_until: WaitUntil
+) -> None:
+    newest_order(page)
+    expect(page.locator("h1")).to_have_text("order_placed")
+    wait_until(lambda: sorted(lanes_of_root(page)) == SUBSCRIBED, seconds=30, what="a lane for every group")
+    page.evaluate("() => { window.notReloaded = true; }")
+    wait_until(
+        lambda: all(SETTLED.match(look) for look in lanes_of_root(page).values()), seconds=60, what="settled lanes"
+    )
+    assert page.evaluate("() => window.notReloaded")
+
+
+def test_a_retrying_lane_becomes_succeeded_or_dead_without_reloading(page: Page, wait_until: WaitUntil) -> None:
+    address = wait_until(lambda: _retrying(page), seconds=90, what="a retry in the making")
+    page.goto(address)
+    page.evaluate("() => { window.notReloaded = true; }")
+    lane = page.locator('.lane[aria-current="true"]')
+    group = lane.locator(".lane-group").inner_text()
+    wait_until(
+        lambda: SETTLED.match(lane.get_attribute("data-look") or ""), seconds=60, what=f"the end of {group}'s retries"
+    )
+    assert len(lane.locator(".marks i:not(.a-left)").all()) > 1, "its attempts are drawn as marks"
+    assert page.evaluate("() => window.notReloaded")
+
+
+def _retrying(page: Page) -> str | None:
+    """The address of a lane that is retrying now: asked of the topic pages, as a reader would."""
+    for topic in ("orders", "payments", "users"):
+        page.goto(f"/topics/{topic}/?state=retrying")
+        row = page.locator("tr[data-row]", has=page.locator(".state-retrying")).first
+        if row.count():
+            group = row.locator(".state-retrying").first.get_attribute("data-group")
+            return f"{row.locator('a').get_attribute('href')}?group={group}"
+    return None
+
+
+def test_the_topic_page_follows_new_events_and_holds_them_while_the_reader_points(page: Page) -> None:
+    page.goto("/topics/orders/")
+    note = page.locator("[data-tail-note]")
+    expect(note).to_contain_text(re.compile(r"following · [1-9]"))
+    page.locator("tr[data-row]").nth(3).hover()
+    expect(note).to_contain_text("holding")
+    expect(page.locator(".tail-new")).to_contain_text("new")
+    page.mouse.move(5, 5)
+    expect(page.locator(".tail-new")).to_be_hidden()
+
+
+def test_the_overview_draws_the_map_and_follows_a_path(page: Page) -> None:
+    page.goto("/")
+    orders = page.locator('flow-map [data-node="topic orders"]')
+    expect(orders).to_be_visible()
+    is_live(page)
+    orders.click()
+    expect(page.locator('flow-map [data-node="topic payments"].lit')).to_be_visible()
+    expect(page.locator('flow-map [data-node="topic sensors"].lit')).to_have_count(0)
+
+
+def test_keys_find_switch_and_help(page: Page) -> None:
+    page.goto("/topics/")
+    before = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
+    page.keyboard.press("t")
+    assert page.evaluate("() => getComputedStyle(document.body).backgroundColor") != before
+    page.keyboard.press("?")
+    expect(page.locator("#help")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.press("g")
+    page.keyboard.press("o")
+    expect(page).to_have_title("Overview · Fanlight")
+    is_live(page)
+    page.keyboard.press("/")
+    expect(page.get_by_role("searchbox")).to_be_focused()
+
+
+def test_no_page_has_inline_script_or_style(page: Page) -> None:
+    newest_order(page)
+    for address in (page.url, "/", "/topics/", "/topics/orders/"):
+        answer = page.request.get(address)
+        assert answer.ok
+        _assert_nothing_inline(answer.text())
+
+
+def _assert_nothing_inline(html: str) -> None:
+    scripts = re.findall(r"<script\b[^>]*>", html)
+    assert all("src=" in tag or 'type="application/json"' in tag for tag in scripts)
+    assert not re.search(r"<[^>]+\s(style|on\w+)\s*=", html)
+    assert "<style" not in html
+
+
+def test_screens_have_no_text_under_eleven_pixels(page: Page) -> None:
+    newest_order(page)
+    for tab in ("flow", "timeline", "list"):
+        page.goto(f"{page.url.partition('?')[0]}?tab={tab}")
+        page.locator(f'[data-view="{tab}"] :is(.card, .time-row, tbody)').first.wait_for()
+        smallest = page.evaluate(
+            """() => Math.min(...[...document.querySelectorAll("body *")]
+                .filter((node) => node.checkVisibility() && [...node.childNodes].some((child) =>
+                    child.nodeType === Node.TEXT_NODE && child.textContent.trim()))
+                .map((node) => parseFloat(getComputedStyle(node).fontSize)))"""
+        )
+        assert smallest >= 11
+
+
+def test_cards_of_a_growing_trace_neither_move_nor_overlap(page: Page) -> None:
+    page.goto("/")
+    modules = page.evaluate(
+        """() => Object.fromEntries(performance.getEntriesByType("resource")
+            .map((entry) => new URL(entry.name)).filter((url) => url.pathname.includes("/js/"))
+            .map((url) => [url.pathname.split("/").pop().split(".")[0], url.pathname]))"""
+    )
+    assert page.evaluate(GROW_TRACES, [modules["trace-model"], modules["flow-layout"]]) == {"moved": 0, "overlaps": 0}
+
+
+GROW_TRACES: Final = """async ([model, layout]) => {
+    const [{ cards }, { FlowLayout }] = [await import(model), await import(layout)];
+    let seed = 1;
+    const random = (below) => (seed = (seed * 1103515245 + 12345) % 2147483648) % below;
+    const result = { moved: 0, overlaps: 0 };
+    for (let run = 0; run < 10; run++) {
+        const events = [];
+        const flow = new FlowLayout();
+        let before = new Map();
+        for (let at = 0; at < 60; at++) {
+            const cause = events[random(at || 1)];
+            const lanes = ["a", "b", "c", "d"].slice(0, 1 + random(4))
+                .map((group) => ({ group, state: "succeeded", label: "Succeeded", attempts: [] }));
+            events.push({ id: `e${at}`, topic: "t", partition: 0, entry: `${at}-0`, type: `type ${at % 3}`, lanes,
+                cause: cause ? { event: cause.id, group: cause.lanes[random(cause.lanes.length)].group } : null });
+            const places = [...flow.place(cards({ events }))].map(([key, place]) => [key, { ...place }]);
+            for (const [key, { x, y }] of places) {
+                const old = before.get(key);
+                if (old && (old.x !== x || old.y !== y)) result.moved++;
+            }
+            for (const [one, a] of places) for (const [other, b] of places) {
+                if (one < other && a.x === b.x && a.y < b.y + b.height && b.y < a.y + a.height) result.overlaps++;
+            }
+            before = new Map(places);
+        }
+    }
+    return result;
+}"""

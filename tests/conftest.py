@@ -1,0 +1,60 @@
+"""Fixtures that every test may use: a real server on a private folder, a free port, waiting with a deadline."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from bus.server import EmbeddedServer
+
+T = TypeVar("T")
+STEP_SECONDS = 0.02
+
+WaitUntil = Callable[..., Any]
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(os.environ.get("BUS_DATA", ""), ignore_errors=True)
+
+
+def wait_for(condition: Callable[[], T], *, seconds: float = 10.0, what: str = "") -> T:
+    """The first true answer of `condition`; fails loudly when there is none before the deadline."""
+    deadline = time.monotonic() + seconds
+    while not (answer := condition()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {seconds:g} s for {what or condition}; the last answer was {answer!r}")
+        time.sleep(STEP_SECONDS)
+    return answer
+
+
+@pytest.fixture(scope="session")
+def wait_until() -> WaitUntil:
+    """`wait_until(condition, seconds=10, what="…")`: polls, because a fixed sleep is too long or too short."""
+    return wait_for
+
+
+@pytest.fixture(scope="session")
+def server_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data folder of the session's server."""
+    return tmp_path_factory.mktemp("server")
+
+
+@pytest.fixture(scope="session")
+def server_url(server_folder: Path) -> Iterator[str]:
+    """The URL of a real server that all tests of the session share: use a prefix or topics of your own."""
+    with EmbeddedServer(server_folder, durability="relaxed") as server:
+        yield server.url
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A loopback port that was free a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])

@@ -1,0 +1,97 @@
+"""Fixtures of the dashboard: a bus of the test's own on the shared server, and somebody who records it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.conf import settings
+
+import bus
+from bus import tail
+from bus.config import Config
+from bus.publisher import Publisher
+from bus.streams import Client, connect
+from bus.subscription import Registry, Subscription
+from bus.tail import Position
+from bus.worker import Worker
+from dashboard.queries.lag import partitions
+from dashboard.recorder import Recorder
+
+Record = Callable[[], bool]
+RunWorker = Callable[..., AbstractContextManager[Worker]]
+
+
+@pytest.fixture
+def config(server_url: str, tmp_path: Path) -> Iterator[Config]:
+    """A bus of its own, which this process then uses by default."""
+    prefix = f"t{uuid4().hex[:8]}"
+    yield bus.configure(url=server_url, data_folder=tmp_path, prefix=prefix, source="tests", lease_seconds=1)
+    bus.configure(**settings.BUS)
+
+
+@pytest.fixture
+def bus_client(config: Config) -> Iterator[Client]:
+    made = connect(config)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def publisher(config: Config) -> Iterator[Publisher]:
+    made = Publisher(config)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def record(bus_client: Client, db: None) -> Record:
+    """`record()` brings the rows up to date with the bus."""
+    recorder = Recorder(bus_client)
+
+    def run() -> bool:
+        for _ in range(200):
+            if is_recorded(bus_client):
+                return True
+            recorder.turn()
+        pytest.fail("the recorder did not catch up")
+
+    return run
+
+
+def is_recorded(client: Client) -> bool:
+    """Whether the rows are up to date with every topic in the catalogue."""
+    prefix, places = client.config.prefix, partitions()
+    catalogue = client.run(tail.partitions(prefix))
+    newest = client.run(tail.newest(prefix, catalogue)) if catalogue else {}
+    cursors = {key: Position(place.events_cursor, place.journal_cursor) for key, place in places.items()}
+    return all(cursors.get(partition) == position for partition, position in newest.items())
+
+
+@pytest.fixture
+def run_worker(config: Config) -> RunWorker:
+    """`with run_worker(subscription, …)` handles deliveries in threads until the block ends."""
+
+    @contextmanager
+    def run(*subscriptions: Subscription, **changes: Any) -> Iterator[Worker]:
+        registry = Registry()
+        for subscription in subscriptions:
+            registry.add(subscription)
+        worker = Worker(replace(config, **changes), registry=registry)
+        thread = threading.Thread(target=worker.run, daemon=True)
+        thread.start()
+        assert worker.ready.wait(10), "the worker did not start"
+        try:
+            yield worker
+        finally:
+            worker.stop()
+            thread.join(10)
+            assert not thread.is_alive(), "the worker did not stop"
+
+    return run

@@ -1,0 +1,105 @@
+"""The demo's shop: the same seed gives the same day, and every handler copes with what is published."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import json
+from collections import Counter
+
+import msgspec
+import pytest
+
+import bus
+from bus.event import Event
+from bus.subscription import Subscription
+from dashboard.shop import handlers
+from dashboard.shop.dice import Dice
+from dashboard.shop.services import price_of, total_of
+from dashboard.shop.traffic import Happening, Traffic
+
+
+@pytest.fixture
+def subscriptions() -> list[Subscription]:
+    """What the shop subscribes, declared anew: other tests clear the registry."""
+    for name in handlers.__all__:
+        importlib.reload(getattr(handlers, name))
+    known = bus.subscriptions().groups().values()
+    return [s for group in known for s in group if s.name.startswith(handlers.__name__)]
+
+
+def take(seed: int, count: int, rate: float = 2.0) -> list[tuple[float, list[Happening]]]:
+    return list(itertools.islice(Traffic(seed, rate), count))
+
+
+def event_of(happening: Happening, attempt: int = 1) -> Event:
+    return Event(
+        id="e-1",
+        topic=happening.topic,
+        type=happening.type,
+        raw=msgspec.json.encode(happening.data),
+        key=happening.key,
+        attempt=attempt,
+    )
+
+
+def test_the_same_seed_gives_the_same_traffic() -> None:
+    assert take(7, 200) == take(7, 200)
+    assert take(7, 200) != take(8, 200)
+
+
+def test_orders_arrive_at_the_rate_asked_for() -> None:
+    happened = take(1, 4000, rate=5.0)
+    seconds = sum(pause for pause, _ in happened)
+    orders = sum(1 for _, batch in happened if batch[0].type == "order_placed")
+    assert orders / seconds == pytest.approx(5.0, rel=0.15)
+
+
+def test_the_day_has_everything_in_it() -> None:
+    happened = [happening for _, batch in take(1, 4000) for happening in batch]
+    types = Counter(happening.type for happening in happened)
+    assert types.keys() == {
+        "order_placed", "user_created", "reading", "server_started", "job_failed", "pipeline_completed",
+    }  # fmt: skip
+    assert {"web-shop", "mobile-api", "billing-backend", "thermo-17", "etl"} <= {h.source for h in happened}
+    poison = [h for h in happened if h.type == "order_placed" and "," in str(h.data["lines"][0]["unit_price"])]
+    assert 0.005 < len(poison) / types["order_placed"] < 0.06
+    json.dumps([h.data for h in happened])
+
+
+def test_every_topic_and_type_has_a_group_that_takes_it(subscriptions: list[Subscription]) -> None:
+    for _, batch in take(1, 2000):
+        for happening in batch:
+            assert [s for s in subscriptions if s.topic == happening.topic and s.admits(happening.type)]
+
+
+def test_an_order_reaches_the_five_groups_of_the_textbook(subscriptions: list[Subscription]) -> None:
+    groups = {s.group for s in subscriptions if s.topic == "orders" and s.admits("order_placed")}
+    assert groups == {"inventory", "payment", "analytics", "email", "fraud"}
+
+
+def test_chance_repeats_for_the_same_attempt_and_differs_for_the_next() -> None:
+    (order,) = next(batch for _, batch in take(1, 50) if batch[0].type == "order_placed")
+
+    def drawn(attempt: int, group: str = "email") -> list[bool]:
+        dice = Dice(event_of(order, attempt), group)
+        return [dice.happens(0.5) for _ in range(64)]
+
+    assert drawn(1) == drawn(1)
+    assert drawn(1) != drawn(2)
+    assert drawn(1) != drawn(1, "fraud")
+
+
+def test_fate_is_the_same_in_every_attempt() -> None:
+    orders = [batch[0] for _, batch in take(1, 400) if batch[0].type == "order_placed"]
+    first = [Dice(event_of(order, 1), "payment").is_fated(0.5) for order in orders]
+    second = [Dice(event_of(order, 2), "payment").is_fated(0.5) for order in orders]
+    assert first == second
+    assert 0.3 < sum(first) / len(first) < 0.7
+
+
+def test_a_price_with_a_comma_is_poison() -> None:
+    line = {"sku": "mug", "quantity": 2, "unit_price": 14.9}
+    assert str(total_of({"lines": [line]})) == "29.8"
+    with pytest.raises(ValueError, match=r"expected a number like 19\.90, got '14,90'"):
+        price_of({**line, "unit_price": "14,90"})
