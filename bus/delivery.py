@@ -20,6 +20,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Final
 
+from bus import inbox
 from bus.context import Attempt, current
 from bus.deadline import Deadlines
 from bus.errors import DataInvalid, TimedOut
@@ -52,7 +53,10 @@ def run(subscription: Subscription, event: Event, deadlines: Deadlines) -> Outco
     error: BaseException | None = None
     try:
         with deadlines.limit(subscription.timeout_seconds):
-            subscription.handler(event)
+            if subscription.inbox:
+                inbox.run_once(subscription.group, subscription.handler, event)
+            else:
+                subscription.handler(event)
     except BaseException as raised:  # noqa: BLE001  # a handler may raise anything, SystemExit included
         error = raised
     finally:

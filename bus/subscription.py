@@ -64,6 +64,7 @@ class Subscription:
     timeout_seconds: float = 30
     start: Start = "latest"
     concurrency: int = 1
+    inbox: bool = False
 
     @property
     def name(self) -> str:
@@ -121,11 +122,13 @@ def subscribe(
     timeout_seconds: float = 30,
     start: Start = "latest",
     concurrency: int = 1,
+    inbox: bool = False,
 ) -> Callable[[H], H]:
     """Decorator: `handler(event)` gets every event of the topic (of these types), at least once.
 
     `start`: where a new group begins, after what is there ("latest") or with it ("earliest").
-    `concurrency`: how many deliveries one worker process runs at once.
+    `concurrency`: how many deliveries one worker process runs at once. `inbox`: the handler's work in Django's
+    default database takes effect once, however often the event is delivered.
     Raises `TopicInvalid` or `SubscriptionInvalid`.
     """
 
@@ -140,8 +143,14 @@ def subscribe(
             timeout_seconds=timeout_seconds,
             start=start,
             concurrency=concurrency,
+            inbox=inbox,
         )
         _check_numbers(subscription)
+        if inbox and subscription.is_async:
+            raise SubscriptionInvalid(
+                f"expected a sync handler for inbox=True, since Django's transactions are sync, got async"
+                f" {subscription.name}; write it as def"
+            )
         registry.add(subscription)
         return handler
 
@@ -193,3 +202,5 @@ def _check_compatible(one: Subscription, other: Subscription) -> None:
         )
     if (one.ordered, one.start, one.concurrency) != (other.ordered, other.start, other.concurrency):
         raise SubscriptionInvalid(f"{same} must agree on ordered, start and concurrency")
+    if (one.inbox and other.is_async) or (other.inbox and one.is_async):
+        raise SubscriptionInvalid(f"{same}: an async handler can't share a group with one that has inbox=True")

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from bus import inspect, operations
+from bus import inbox, inspect, operations
 from bus.config import Config
 from bus.cycle import Cycle
 from bus.deadline import Deadlines
@@ -29,6 +29,7 @@ from bus.subscription import registry as default_registry
 
 MAX_CRASHES = 3  # a delivery whose workers died this often is dead-lettered
 WATCH_SECONDS = 0.02
+PURGE_SECONDS = 600  # an inbox forgets at most a thousand notes each time
 
 log = logging.getLogger("bus.worker")
 
@@ -42,6 +43,7 @@ class Worker:
         self.config = config
         self.id = f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(2)}"
         self._subscriptions = registry.groups(groups)
+        self._uses_inbox = any(s.inbox for some in self._subscriptions.values() for s in some)
         self._stopping = threading.Event()
         self._gone = threading.Event()
         self.ready = threading.Event()  # set once every group is subscribed and deliveries are being taken
@@ -56,6 +58,8 @@ class Worker:
         """Handle deliveries until stopped. Raises `ServerError` when the server can't be used at the start."""
         if not self._subscriptions:
             raise SubscriptionInvalid("expected at least one subscription, got none; import a module that subscribes")
+        if self._uses_inbox:
+            inbox.check_usable()
         client = connect(self.config)
         cycles = self._register(client)
         self._beat(client)
@@ -117,7 +121,7 @@ class Worker:
 
         After trouble with the server everybody's heartbeat is old: to reclaim at once would take from the living.
         """
-        healthy_since = time.monotonic()
+        healthy_since = purged = time.monotonic()
         while not self._gone.wait(self.config.lease_seconds / 3):
             try:
                 self._beat(client)
@@ -126,6 +130,9 @@ class Worker:
             except ServerError as error:
                 healthy_since = time.monotonic()
                 log.debug("no heartbeat: %s", error)
+            if self._uses_inbox and time.monotonic() - purged >= PURGE_SECONDS:
+                purged = time.monotonic()
+                log.info("the inbox forgot %d old notes", inbox.purge())
 
     def _beat(self, client: Client) -> None:
         info = inspect.WorkerInfo(

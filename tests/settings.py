@@ -12,3 +12,5 @@ for name in ("BUS_URL", "DATABASE_URL", "BUS_HANDLERS", "DEBUG", "HTTPS", "ALLOW
 from dashboard.settings import *  # noqa: E402, F403  the point of this module
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # logins by the hundred
+# A file, as in production: of a database in memory, threads lock each other out instead of waiting.
+DATABASES["default"]["TEST"] = {"NAME": os.path.join(os.environ["BUS_DATA"], "tests.sqlite3")}  # noqa: F405
