@@ -38,12 +38,16 @@ def make_environment() -> None:
 
 
 def install_browser() -> None:
-    if any(shutil.which(name) for name in BROWSERS):
+    """A Chromium, and the library that Playwright's driver needs; a bare Debian has neither."""
+    browser = any(shutil.which(name) for name in BROWSERS)
+    driver = run(PYTHON, "-m", "playwright", "--version") == 0
+    missing = [name for name, there in (("chromium", browser), ("libatomic1", driver)) if not there]
+    if not missing:
         return
     if shutil.which("apt-get") and (os.geteuid() == 0 or shutil.which("sudo")):
         sudo = [] if os.geteuid() == 0 else ["sudo"]
         must(*sudo, "apt-get", "update", "-qq")
-        must(*sudo, "apt-get", "install", "-qq", "--yes", "--no-install-recommends", "chromium")
+        must(*sudo, "apt-get", "install", "-qq", "--yes", "--no-install-recommends", *missing)
     else:
         must(PYTHON, "-m", "playwright", "install", "chromium")
 
