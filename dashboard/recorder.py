@@ -24,7 +24,7 @@ from dashboard.record.projection import CursorMoved, Projection
 
 READ_COUNT: Final = 500  # entries of each stream in one read, and so in one transaction
 BLOCK_MS: Final = 400  # longest wait for news: also how soon a new topic or `stop` is seen
-TURN_SECONDS: Final = 0.01  # a hundred commits a second at most: more would cost, and nobody sees that fast
+TURN_SECONDS: Final = 0.02  # fifty commits a second at most: more would cost, and nobody sees that fast
 ANNOUNCED: Final = 1_000  # traces in one announcement
 RIVAL_WARNING_SECONDS: Final = 60.0
 TROUBLE_SECONDS: Final = (0.1, 2.0)  # first and longest pause while server or database is away

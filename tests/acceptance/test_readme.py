@@ -26,7 +26,7 @@ from tests.acceptance.processes import ROOT, Running, environment, processes_of
 WaitUntil = Callable[..., Any]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
-(PROGRAM,) = [text for language, text in BLOCKS if language == "python"]
+PROGRAM, TEST_KIT = [text for language, text in BLOCKS if language == "python"]
 SHELL = [text.strip() for language, text in BLOCKS if language == "sh"]
 NOT_OURS = {"migrate", "createsuperuser"}
 
@@ -64,6 +64,14 @@ def test_the_program_publishes_and_subscribes(server: EmbeddedServer, folder: Pa
     )
     assert (done.returncode, done.stdout) == (0, "readme says hello (attempt 1)\n"), done.stderr
     assert [event.data for event in events_of(folder, "greetings")] == [{"text": "hello"}]
+
+
+def test_the_test_kit_needs_no_server(folder: Path, tmp_path: Path) -> None:
+    script = tmp_path / "kit.py"
+    script.write_text(TEST_KIT)
+    extra = environment(folder, {"PYTHONPATH": str(ROOT), "BUS_URL": "redis://127.0.0.1:1/0"})
+    done = subprocess.run([sys.executable, script], env=extra, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_program_is_as_short_as_it_looks() -> None:
