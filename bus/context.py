@@ -18,7 +18,7 @@ class Attempt:
 
     @property
     def cause(self) -> Cause:
-        return Cause(self.event.id, self.group, self.event.attempt)
+        return Cause(self.event.id, self.group, self.event.attempt, self.event.topic)
 
 
 current: ContextVar[Attempt | None] = ContextVar("fanlight_attempt", default=None)

@@ -32,6 +32,7 @@ FIELDS: Final = (
     b"causationid",
     b"causationgroup",
     b"causationattempt",
+    b"causationtopic",
     b"traceparent",
     b"data",
 )
@@ -42,11 +43,12 @@ _decode_json = msgspec.json.Decoder().decode
 
 
 class Cause(msgspec.Struct, frozen=True):
-    """Who caused an event: the event being handled, by which group, in which attempt (from 1)."""
+    """Who caused an event: the event being handled, by which group, in which attempt (from 1), on which topic."""
 
     event_id: str
     group: str = ""
     attempt: int = 0
+    topic: str = ""
 
 
 class Event(msgspec.Struct, frozen=True, dict=True, kw_only=True):
@@ -205,6 +207,7 @@ def to_fields(event: Event) -> list[bytes]:
         b"causationid", cause.event_id.encode() if cause else b"",
         b"causationgroup", cause.group.encode() if cause else b"",
         b"causationattempt", b"%d" % cause.attempt if cause else b"",
+        b"causationtopic", cause.topic.encode() if cause else b"",
         b"traceparent", event.traceparent.encode(),
         b"data", event.raw,
     ]  # fmt: skip
@@ -242,7 +245,7 @@ def _cause(text: Mapping[bytes, str]) -> Cause | None:
         return None
     attempt = text[b"causationattempt"]
     number = int(attempt) if attempt.isdigit() and len(attempt) < 6 else 0
-    return Cause(text[b"causationid"], text[b"causationgroup"], number)
+    return Cause(text[b"causationid"], text[b"causationgroup"], number, text[b"causationtopic"])
 
 
 def _own_trace(event_id: str) -> str:

@@ -5,13 +5,13 @@ Reads and decodes; never changes a delivery. Whoever reads keeps the positions.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from bus.event import TOPIC_PATTERN, Event, from_fields
-from bus.journal import JournalEntry, unpack
+from bus.journal import JournalEntry, Record, unpack
 from bus.keys import Keys, global_key
 from bus.operations import entry_order
 from bus.streams import AsyncClient, Client
@@ -126,26 +126,33 @@ async def announcements(client: AsyncClient) -> AsyncIterator[list[str]]:
 def _chunk(prefix: str, partition: Partition, position: Position, rows: Mapping[bytes, list[Any]], count: int) -> Chunk:
     keys = Keys(prefix, *partition)
     events = [_event(partition, row) for row in rows.get(keys.events, ())]
-    journal = [_journal(row) for row in rows.get(keys.journal, ())]
     read_to = events[-1].entry if events else position.events
-    if len(events) == count:  # more events may follow: records of those must wait for them
-        journal = _known(journal, read_to)
+    behind = len(events) == count  # more events may follow: records of those must wait for them
+    journal = list(_journal(rows.get(keys.journal, ()), entry_order(read_to) if behind else None))
     return Chunk(*partition, events, journal, Position(read_to, journal[-1].position if journal else position.journal))
 
 
-def _known(journal: list[JournalEntry], read_to: str) -> list[JournalEntry]:
-    limit = entry_order(read_to)
-    for index, entry in enumerate(journal):
-        if any(entry_order(record.entry) > limit for record in entry.records):
-            return journal[:index]
-    return journal
+def _journal(found: Iterable[list[Any]], limit: tuple[int, int] | None) -> Iterator[JournalEntry]:
+    """Journal entries in order, up to the first that speaks of an event beyond `limit`; decoded no further."""
+    for row in found:
+        entry = _journal_entry(row)
+        if limit and any(_is_beyond(record, limit) for record in entry.records):
+            return
+        yield entry
+
+
+def _is_beyond(record: Record, limit: tuple[int, int]) -> bool:
+    try:
+        return entry_order(record.entry) > limit
+    except ValueError:  # a stranger's record of no entry at all
+        return False
 
 
 def _event(partition: Partition, row: list[Any]) -> Event:
     return from_fields(row[1], topic=partition[0], partition=partition[1], entry=row[0].decode())
 
 
-def _journal(row: list[Any]) -> JournalEntry:
+def _journal_entry(row: list[Any]) -> JournalEntry:
     position = row[0].decode()
     try:
         return unpack(position, row[1])

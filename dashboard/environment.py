@@ -17,6 +17,7 @@ from bus.errors import ConfigError
 _TRUE: Final = {"1", "true", "yes", "on"}
 _FALSE: Final = {"", "0", "false", "no", "off"}
 _SQLITE_PRAGMAS: Final = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
+_CONNECTION_SECONDS: Final = 60  # else every query of a live page would open a connection of its own
 _SQLITE_WAIT_SECONDS: Final = 20
 
 
@@ -67,6 +68,7 @@ def _sqlite(path: Path) -> dict[str, Any]:
     return {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": path,
+        "CONN_MAX_AGE": _CONNECTION_SECONDS,
         "OPTIONS": {
             "transaction_mode": "IMMEDIATE",  # take the write lock first: a later upgrade fails at once, unwaited
             "timeout": _SQLITE_WAIT_SECONDS,
@@ -87,5 +89,6 @@ def _postgres(url: str) -> dict[str, Any]:
         "PASSWORD": unquote(parts.password or ""),
         "HOST": unquote(parts.hostname or ""),
         "PORT": str(port or ""),
+        "CONN_MAX_AGE": _CONNECTION_SECONDS,
         "OPTIONS": dict(parse_qsl(parts.query)),
     }

@@ -89,7 +89,7 @@ class Event(models.Model):
 
     class Meta:
         indexes = (
-            models.Index(fields=["event_id"], name="event_by_id"),
+            models.Index(fields=["event_id", "id"], name="event_by_id"),
             models.Index(fields=["correlation_id", "at_ms"], name="event_by_trace"),
             models.Index(fields=["type", "id"], name="event_by_type"),
             models.Index(fields=["key", "id"], name="event_by_key", condition=~Q(key="")),

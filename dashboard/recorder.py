@@ -86,8 +86,8 @@ class Recorder:
 
     def _begin(self) -> None:
         """Bring memory, database and server together, at the start and after each trouble."""
-        close_old_connections()
         if self._in_trouble:
+            close_old_connections()
             self._reconnect()
         self._projection.load()
         self._chores.check_rewound()

@@ -30,9 +30,7 @@ class Measures:
         for event in chunk.events:
             bucket = bucket_of(entry_ms(event.entry))
             self.rates.add(Series(rates.PUBLISHED, "", chunk.topic), bucket)
-            self.rates.add(Series(rates.SOURCE, event.source, chunk.topic), bucket)
-            if event.cause and event.cause.group:
-                self.rates.add(Series(rates.CAUSED, event.cause.group, chunk.topic), bucket)
+            self.rates.add(Series(*rates.edge_of(event.source, event.cause), chunk.topic), bucket)
         for entry in chunk.journal:
             for record in entry.records:
                 for kind in rates.COUNTED.get(record.step, ()):

@@ -197,7 +197,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="event",
-            index=models.Index(fields=["event_id"], name="event_by_id"),
+            index=models.Index(fields=["event_id", "id"], name="event_by_id"),
         ),
         migrations.AddIndex(
             model_name="event",

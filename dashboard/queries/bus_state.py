@@ -51,7 +51,10 @@ class _Asker:
     def _read(self, config: Config) -> BusState:
         self._config = config
         try:
-            if self._client is None or self._client.config is not config:
+            if self._client is not None and self._client.config is not config:
+                self._client.close()
+                self._client = None
+            if self._client is None:
                 self._client = connect(config)
             return _read(self._client)
         except ServerError as error:

@@ -18,7 +18,7 @@ MAX_DATA_TEXT: Final = 262_144
 MAX_ATTEMPTS: Final = 500
 _ONE: Final = (
     "SELECT {columns}, payload, headers, time_text, traceparent FROM dashboard_event"
-    " WHERE event_id = %s ORDER BY ghost, at_ms DESC, id DESC LIMIT 2"
+    " WHERE event_id = %s ORDER BY id DESC LIMIT 2"
 )
 _ATTEMPTS: Final = (
     'SELECT "group", place, number, step, worker, started_ms, ended_ms, duration_us, error_class, message, traceback,'

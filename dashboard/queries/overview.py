@@ -162,7 +162,8 @@ def _edges(counts: Rates, now_ms: int) -> dict[str, list[dict[str, Any]]]:
         if series.kind == rates.SOURCE:
             edges["sources"].append({"source": series.who, **edge})
         else:
-            edges["publishes"].append({"group": series.who, **edge})
+            from_topic, _, group = series.who.partition("/")
+            edges["publishes"].append({"group": group, "from_topic": from_topic, **edge})
     return edges
 
 

@@ -19,7 +19,9 @@ MAX_COUNTED: Final = 100_000
 _EVENTS: Final = (
     "SELECT {columns} FROM dashboard_event WHERE correlation_id = %s ORDER BY at_ms, id LIMIT %s"
 ).replace("{columns}", EVENT_COLUMNS)
-_COUNT: Final = "SELECT COUNT(*) AS n FROM (SELECT 1 FROM dashboard_event WHERE correlation_id = %s LIMIT %s) AS counted"
+_COUNT: Final = (
+    "SELECT COUNT(*) AS n FROM (SELECT 1 FROM dashboard_event WHERE correlation_id = %s LIMIT %s) AS counted"
+)
 _COUNTED: Final = (
     State.SUCCEEDED, State.WAITING, State.RUNNING, State.RETRYING, State.DEAD, State.SKIPPED, State.LOST,
 )  # fmt: skip

@@ -137,9 +137,8 @@ class Projection:
         self._recent.put(place.id, event.entry, Known(pk, row.trace, row.type))
         bucket = bucket_of(row.at_ms)
         batch.counts[bucket, self._series_of(rates.PUBLISHED, "", event.topic)] += 1
-        batch.counts[bucket, self._series_of(rates.SOURCE, row.source, event.topic)] += 1
-        if row.cause_group:
-            batch.counts[bucket, self._series_of(rates.CAUSED, row.cause_group, event.topic)] += 1
+        kind, who = rates.edge_of(event.source, event.cause)
+        batch.counts[bucket, self._series_of(kind, rows.clean(who), event.topic)] += 1
 
     def _store_journal(self, cursor: CursorWrapper, place: Place, chunk: Chunk, batch: Batch) -> None:
         named = {record.entry: None for entry in chunk.journal for record in entry.records}

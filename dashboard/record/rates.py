@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+from bus.event import Cause
 from bus.journal import Step
 
 BUCKET_MS: Final = 2_000
@@ -18,8 +19,8 @@ RATE_BUCKETS: Final = 5  # ten seconds
 OTHERS: Final = "(others)"
 
 PUBLISHED: Final = "published"  # who: nobody
-SOURCE: Final = "source"  # who: the source that published to the topic
-CAUSED: Final = "caused"  # who: the group whose handlers published to the topic
+SOURCE: Final = "source"  # who: the source that published to the topic from outside
+CAUSED: Final = "caused"  # who: `<topic>/<group>` whose handlers published to the topic
 SETTLED: Final = "settled"  # who: the group
 FAILED: Final = "failed"  # who: the group; attempts, whether or not another one followed
 COUNTED: Final[dict[int, tuple[str, ...]]] = {  # what a step of the journal counts as
@@ -36,6 +37,11 @@ class Series(NamedTuple):
     kind: str
     who: str
     topic: str
+
+
+def edge_of(source: str, cause: Cause | None) -> tuple[str, str]:
+    """Kind and `who` of the edge on which an event came: from a group's handler, or from outside."""
+    return (CAUSED, f"{cause.topic}/{cause.group}") if cause and cause.group else (SOURCE, source)
 
 
 def bucket_of(at_ms: int) -> int:

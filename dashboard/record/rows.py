@@ -102,8 +102,6 @@ class EventRow(NamedTuple):
     values: tuple[Any, ...]
     trace: str
     type: str
-    source: str
-    cause_group: str
     at_ms: int
 
 
@@ -119,7 +117,7 @@ def event_row(event: Event, *, pk: int, partition_id: int) -> EventRow:
         cause_id, cause_group, cause.attempt if cause else 0, clean(event.traceparent), clean(event.time_text),
         headers, at_ms, _sequence(event.entry), len(raw), raw if len(raw) <= MAX_PAYLOAD else raw[:MAX_PAYLOAD], False,
     )  # fmt: skip
-    return EventRow(values, trace, event_type, source, cause_group, at_ms)
+    return EventRow(values, trace, event_type, at_ms)
 
 
 def ghost_row(entry: str, *, pk: int, partition_id: int) -> tuple[Any, ...]:

@@ -47,11 +47,11 @@ def test_data_comes_back_as_it_went_in(data: object) -> None:
 def test_every_field_survives_the_stream() -> None:
     original = event(
         key="o-1", source="web-shop", time_text="2026-11-23T10:00:00.000Z", correlation_id="a" * 32,
-        cause=Cause("e-0", "payment", 2), traceparent="00-x", headers={"tenant": "acme"},
+        cause=Cause("e-0", "payment", 2, "orders"), traceparent="00-x", headers={"tenant": "acme"},
     )  # fmt: skip
     back = read_back(original)
     assert (back.key, back.source, back.correlation_id) == ("o-1", "web-shop", "a" * 32)
-    assert back.cause == Cause("e-0", "payment", 2)
+    assert back.cause == Cause("e-0", "payment", 2, "orders")
     assert back.causation_id == "e-0"
     assert back.headers == {"tenant": "acme"}
     assert back.time == datetime(2026, 11, 23, 10, tzinfo=UTC)

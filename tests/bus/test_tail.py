@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from bus import operations, streams, tail
-from bus.journal import JournalEntry, Record, Step, SubscriptionRecord
+from bus.journal import JournalEntry, Record, Step, SubscriptionRecord, pack
 from bus.keys import Keys
 from bus.operations import Settlement
 from bus.publisher import Publisher
@@ -61,11 +61,16 @@ def test_waiting_for_news_ends_with_the_first_event(client: Client, publisher: P
 def test_a_strangers_journal_entry_is_passed_over(client: Client, publisher: Publisher) -> None:
     publish(publisher, 1)
     journal = Keys(client.config.prefix, *ORDERS).journal
-    client.run(Operation([(b"XADD", journal, b"*", b"b", b"\xc1"), (b"XADD", journal, b"*", b"x", b"y")], len))
+    odd = [b"\xc1", pack([Record(Step.SUCCEEDED, "no entry", 1)])]
+    client.run(Operation([(b"XADD", journal, b"*", b"b", blob) for blob in odd], len))
+    client.run(Operation([(b"XADD", journal, b"*", b"x", b"y")], len))
     handle_all(client)
+    for count in (100, 1):  # with all there is to read, and with more to come
+        chunk = read_on(client, tail.Position(), count)
+        assert chunk
     chunk = read_on(client, tail.Position(), 100)
     assert chunk
-    assert [len(entry.records) for entry in chunk.journal] == [0, 0, 0, 1]
+    assert [len(entry.records) for entry in chunk.journal] == [0, 1, 0, 0, 1]
     assert isinstance(chunk.journal[0], JournalEntry)
 
 

@@ -12,7 +12,7 @@ import pytest
 from bus import inspect, operations
 from bus.context import current
 from bus.errors import SubscriptionInvalid
-from bus.event import Event
+from bus.event import Cause, Event
 from bus.journal import Step, SubscriptionRecord
 from bus.keys import Keys
 from bus.publisher import Publisher
@@ -79,7 +79,7 @@ def test_what_a_handler_publishes_knows_its_cause(
         wait_until(lambda: caused)
     assert caused[0].correlation_id == first.correlation_id
     assert caused[0].cause
-    assert (caused[0].cause.event_id, caused[0].cause.group, caused[0].cause.attempt) == (first.id, "email", 1)
+    assert caused[0].cause == Cause(first.id, "email", 1, "orders")
     assert current.get() is None
 
 

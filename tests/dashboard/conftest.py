@@ -51,7 +51,7 @@ def publisher(config: Config) -> Iterator[Publisher]:
 
 
 @pytest.fixture
-def record(bus_client: Client, db: None) -> Record:
+def record(bus_client: Client, transactional_db: None) -> Record:
     """`record()` brings the rows up to date with the bus."""
     recorder = Recorder(bus_client)
 

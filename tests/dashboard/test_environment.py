@@ -29,6 +29,7 @@ def test_a_postgres_url_is_taken_apart(tmp_path: Path, monkeypatch: pytest.Monke
         "PASSWORD": "p@ss/word",
         "HOST": "db.internal",
         "PORT": "5433",
+        "CONN_MAX_AGE": 60,
         "OPTIONS": {"sslmode": "require"},
     }
 

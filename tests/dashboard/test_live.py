@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from functools import wraps
@@ -21,13 +22,16 @@ from bus.publisher import Publisher
 from bus.server import EmbeddedServer
 from bus.streams import Client
 from bus.subscription import Retry, Subscription
+from bus.tail import Chunk, Position
 from dashboard import queries
+from dashboard.live.feed import Filter
+from dashboard.live.frames import Frame, TailFrame
 from dashboard.live.hub import Hub
 from dashboard.live.sockets import LOGGED_OUT, STALLED, TOO_MUCH, LiveSocket
 from dashboard.live.window import MAX_UNACKNOWLEDGED
 from tests.dashboard.conftest import Record, RunWorker
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.django_db(transaction=True)  # sockets close their connections after each query
 
 SECONDS = 10
 
@@ -101,7 +105,7 @@ async def browser(user: Any) -> AsyncIterator[Browser]:
 
 
 @pytest.fixture
-def ann(db: None) -> User:
+def ann(transactional_db: None) -> User:
     return User.objects.create_user("ann")
 
 
@@ -230,12 +234,73 @@ async def test_events_published_while_it_catches_up_come_once(ann: User, publish
     async with browser(ann) as page:
         writing = asyncio.create_task(publish(publisher, *range(100, 1_500)))
         await page.watch("topic", topic="orders", cursor="0=0-0/0-0")
-        counted = 0
-        while counted < 1_500:
-            frame = await page.frame(lambda frame: frame["kind"] == "tail")
-            counted += frame["published"]
+        frames = [await page.frame()]
+        while sum(frame.get("published", 0) for frame in frames) < 1_500:
+            frames.append(await page.frame())
         await writing
-        assert counted == 1_500
+    numbers = [int(number) for row in rows_of(frames) for number in re.findall(r'data-key="o-(\d+)"', row)]
+    assert sum(frame.get("published", 0) for frame in frames) == 1_500
+    assert frames[0]["kind"] == "resumed", "what was missed comes first"
+    assert numbers == sorted(set(numbers))
+
+
+class Watching:
+    """Whoever watches a hub, here without a socket."""
+
+    def __init__(self) -> None:
+        self.frames: list[Frame] = []
+
+    def offer(self, frame: Frame) -> None:
+        self.frames.append(frame)
+
+    @property
+    def published(self) -> int:
+        return sum(frame.published for frame in self.frames if isinstance(frame, TailFrame))
+
+
+def hub_at(entry: str) -> Hub:
+    """A hub that has read so far, and whose tail does not run."""
+    hub = Hub(render=lambda row: str(row["id"]))
+    hub._tailing.ready.set()
+    hub._tailing.positions["orders", 0] = Position(entry, "0-0")
+    return hub
+
+
+def arrive(hub: Hub, entry: str) -> None:
+    """The tail of this hub has read one event."""
+    hub._tailing.positions["orders", 0] = Position(entry, "0-0")
+    event = bus.Event(id=entry, topic="orders", type="t", raw=b"1", entry=entry)
+    hub._take(Chunk("orders", 0, [event], [], Position(entry, "0-0")))
+
+
+@in_a_loop
+async def test_who_comes_between_two_ticks_gets_only_what_comes_after() -> None:
+    hub, early, late = hub_at("1-0"), Watching(), Watching()
+    await hub.watch_topic(early, Filter("orders"), None)
+    arrive(hub, "2-0")
+    await hub.watch_topic(late, Filter("orders"), None)
+    assert (early.published, late.published) == (1, 0)
+    arrive(hub, "3-0")
+    hub._tick_all()
+    assert (early.published, late.published) == (2, 1)
+
+
+@in_a_loop
+async def test_a_page_that_knows_more_than_the_tail_waits_for_it() -> None:
+    hub, page = hub_at("1-0"), Watching()
+    watching = asyncio.create_task(hub.watch_topic(page, Filter("orders"), {0: Position("2-0", "0-0")}))
+    await asyncio.wait({watching}, timeout=0.02)
+    arrive(hub, "2-0")
+    hub._tick_all()
+    await until(lambda: is_watched(hub))
+    arrive(hub, "3-0")
+    hub._tick_all()
+    assert page.published == 1, "the page had the event 2-0 already"
+    watching.cancel()
+
+
+async def is_watched(hub: Hub) -> bool:
+    return bool(hub._watchers)
 
 
 @in_a_loop

@@ -296,8 +296,17 @@ def test_the_overview_tells_what_is_wrong_and_where(
     assert overview["topics"][1]["total"] == 157
     assert overview["topics"][1]["rate"] > 1
     assert overview["edges"]["publishes"] == [
-        {"group": "email", "topic": "mail", "total": 7, "rate": overview["edges"]["publishes"][0]["rate"]}
+        {
+            "group": "email",
+            "from_topic": "orders",
+            "topic": "mail",
+            "total": 7,
+            "rate": overview["edges"]["publishes"][0]["rate"],
+        }
     ]
+    assert {edge["topic"] for edge in overview["edges"]["sources"]} == {"orders"}, (
+        "what a group publishes has no source"
+    )
     kinds = {happening["kind"] for happening in overview["recent"]}
     assert kinds == {"dead_lettered", "retry_scheduled", "subscribed"} or kinds == {"dead_lettered", "retry_scheduled"}
     assert len(overview["recent"]) <= 20

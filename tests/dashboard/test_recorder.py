@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError, connection
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from bus import tail
 from bus.config import from_options
-from bus.event import Event
+from bus.event import FIELDS, Event, from_fields
 from bus.journal import Failure, JournalEntry, Step
 from bus.journal import Record as Line
 from bus.keys import Keys
@@ -186,6 +188,27 @@ def test_what_strangers_publish_is_stored_as_far_as_a_database_can(
     assert max(map(len, (stored.event_id, stored.type, stored.source, stored.correlation_id))) <= 512
 
 
+fields_of_anybody = st.dictionaries(
+    st.sampled_from(FIELDS) | st.binary(max_size=20), st.binary(max_size=40) | st.text().map(str.encode), max_size=14
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(fields_of_anybody, min_size=1, max_size=20))
+def test_any_entry_that_a_stream_can_hold_is_stored(projection: Projection, entries: list[dict[bytes, bytes]]) -> None:
+    place = projection.places["orders", 0]
+    before, began = Stored.objects.count(), place.newest_number
+    events = [
+        from_fields(
+            [part for pair in fields.items() for part in pair],
+            topic="orders", partition=0, entry=f"{AT_MS + began + number}-0",
+        )
+        for number, fields in enumerate(entries, 1)
+    ]  # fmt: skip
+    projection.store([Chunk("orders", 0, events, [], Position(events[-1].entry, "0-0"))])
+    assert Stored.objects.count() == before + len(entries)
+
+
 @pytest.mark.parametrize("entry", ["18446744073709551615-18446744073709551615", "9999999999999999-1", "1-0"])
 def test_entry_ids_of_any_size_are_stored(projection: Projection, entry: str) -> None:
     odd = Event(id="odd", topic="orders", type="t", raw=b"1", entry=entry, correlation_id="c")
@@ -292,7 +315,7 @@ class Watched(Recorder):
 
 
 def test_a_server_that_goes_away_is_said_once_and_outlived(
-    tmp_path: Path, db: None, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, transactional_db: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "dashboard.recorder")
 
@@ -319,7 +342,7 @@ def test_a_server_that_goes_away_is_said_once_and_outlived(
 
 
 def test_a_database_that_goes_away_is_outlived(
-    publisher: Publisher, bus_client: Client, db: None, caplog: pytest.LogCaptureFixture
+    publisher: Publisher, bus_client: Client, transactional_db: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     failures = 3
 
@@ -368,7 +391,7 @@ def test_old_events_that_need_somebody_stay_longer(projection: Projection) -> No
 
 
 def test_the_stream_is_trimmed_to_what_is_kept_once_it_is_recorded(
-    bus_client: Client, publisher: Publisher, db: None, wait_until: WaitUntil
+    bus_client: Client, publisher: Publisher, transactional_db: None, wait_until: WaitUntil
 ) -> None:
     few = connect(replace(bus_client.config, retention_events=100))
     publisher.publish_many([publisher.draft("orders", "t", n) for n in range(1_500)])

@@ -5,16 +5,17 @@ from __future__ import annotations
 import bus
 from dashboard.shop.dice import Dice
 from dashboard.shop.services import SensorFault
+from dashboard.shop.subscribing import subscribe
 
 WARM_CELSIUS = 27.0
 
 
-@bus.subscribe("sensors", group="climate", concurrency=8)
+@subscribe("sensors", group="climate", concurrency=8)
 async def regulate(event: bus.Event) -> None:
     await Dice(event, "climate").awork(6)
 
 
-@bus.subscribe("sensors", group="alarm", retry=bus.Retry(attempts=2, base_seconds=0.5))
+@subscribe("sensors", group="alarm", retry=bus.Retry(attempts=2, base_seconds=0.5))
 def watch(event: bus.Event) -> None:
     Dice(event, "alarm").work(5)
     celsius = event.data["celsius"]

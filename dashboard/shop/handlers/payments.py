@@ -6,11 +6,12 @@ import bus
 from dashboard.shop.dice import Dice
 from dashboard.shop.handlers.orders import SOON
 from dashboard.shop.services import send_mail
+from dashboard.shop.subscribing import subscribe
 
 CARRIERS = ("DHL", "UPS", "Hermes", "GLS")
 
 
-@bus.subscribe("payments", group="shipping", types=["payment_successful"], retry=SOON)
+@subscribe("payments", group="shipping", types=["payment_successful"], retry=SOON)
 def ship(event: bus.Event) -> None:
     dice = Dice(event, "shipping")
     dice.work(70)
@@ -21,25 +22,25 @@ def ship(event: bus.Event) -> None:
     bus.publish("shipping", "parcel_dispatched", data, key=event.key, source="warehouse")
 
 
-@bus.subscribe("payments", group="ledger")
+@subscribe("payments", group="ledger")
 def book(event: bus.Event) -> None:
     Dice(event, "ledger").work(20)
 
 
-@bus.subscribe("payments", group="email", types=["payment_failed"], retry=SOON)
+@subscribe("payments", group="email", types=["payment_failed"], retry=SOON)
 def ask_for_another_card(event: bus.Event) -> None:
     mail_id = send_mail(event.data["email"], f"Payment for {event.key} failed", Dice(event, "email"))
     data = {"mail_id": mail_id, "to": event.data["email"], "template": "payment_failed"}
     bus.publish("mail", "mail_sent", data, key=event.key, source="mailer")
 
 
-@bus.subscribe("shipping", group="email", types=["parcel_dispatched"], retry=SOON)
+@subscribe("shipping", group="email", types=["parcel_dispatched"], retry=SOON)
 def announce_parcel(event: bus.Event) -> None:
     mail_id = send_mail(event.data["email"], f"{event.key} is on its way", Dice(event, "email"))
     data = {"mail_id": mail_id, "to": event.data["email"], "template": "parcel_dispatched"}
     bus.publish("mail", "mail_sent", data, key=event.key, source="mailer")
 
 
-@bus.subscribe("mail", group="mail-statistics", concurrency=4)
+@subscribe("mail", group="mail-statistics", concurrency=4)
 async def count_mail(event: bus.Event) -> None:
     await Dice(event, "mail-statistics").awork(8)
