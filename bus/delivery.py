@@ -99,7 +99,7 @@ def judge(outcome: Outcome, *, now: float, ordered: bool = False) -> Settlement:
         step = Step.SKIPPED
     elif outcome.error is not None:
         failure = describe(outcome.error)
-        delay = _retry_delay(outcome.subscription, event.attempt, outcome.error)
+        delay = _retry_delay(outcome.subscription, event.attempt - event.attempts_before, outcome.error)
         step, verdict = (Step.DEAD_LETTERED, b"d") if delay is None else (Step.RETRY_SCHEDULED, b"r")
         delay_ms = int((delay or 0) * 1000)
     record = Record(step, event.entry, event.attempt, outcome.duration_us, ago_us, delay_ms, failure, list(outcome.log))
@@ -135,7 +135,7 @@ def _outcome(subscription: Subscription, attempt: Attempt, began: float, error: 
 
 
 def _retry_delay(subscription: Subscription, attempt: int, error: BaseException) -> float | None:
-    """Seconds until the next attempt, or None when none follows."""
+    """Seconds until the next attempt, or None when none follows. `attempt`: since the last replay."""
     retry = subscription.retry
     if attempt >= retry.attempts or isinstance(error, (DataInvalid, *retry.fatal)):
         return None

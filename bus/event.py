@@ -55,7 +55,8 @@ class Event(msgspec.Struct, frozen=True, dict=True, kw_only=True):
     """One immutable fact.
 
     `raw` is the data as it was written (JSON, or whatever a stranger put there); `data` decodes it.
-    `entry`, `partition` say where it is stored; `attempt` (from 1) is 0 outside a handler.
+    `entry`, `partition` say where it is stored; `attempt` (from 1) is 0 outside a handler, and goes on where it
+    ended (`attempts_before`) when a dead letter is replayed.
     """
 
     id: str
@@ -72,6 +73,7 @@ class Event(msgspec.Struct, frozen=True, dict=True, kw_only=True):
     partition: int = 0
     entry: str = ""
     attempt: int = 0
+    attempts_before: int = 0
 
     @cached_property
     def data(self) -> Any:

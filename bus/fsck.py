@@ -9,10 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
-import msgspec
-
-from bus import inspect, tail
-from bus.journal import SubscriptionRecord
+from bus import inspect, operations, tail
 from bus.keys import Keys
 from bus.streams import Client
 from bus.wire import Operation, call
@@ -37,7 +34,7 @@ def check(client: Client, *, repair: bool = False) -> Iterator[Problem]:
     partitions = client.run(tail.partitions(prefix))
     for partition, row in client.run(inspect.groups(prefix, partitions)):
         keys = Keys(prefix, *partition)
-        ordered = client.run(_ordered(keys, row["name"]))
+        ordered = client.run(operations.keeps_order(keys, row["name"]))
         for part in PARTS:
             yield from _check_part(client, keys, (row["name"], part), ordered=ordered, repair=repair)
 
@@ -66,16 +63,6 @@ def _slice(
         return following, [Problem(keys.topic, keys.partition, group, *row) for row in text]
 
     return Operation([call("fsck", names, args)], parse)
-
-
-def _ordered(keys: Keys, group: str) -> Operation[bool]:
-    """Whether the group's subscription keeps order, as its workers said last."""
-
-    def parse(replies: list[Any]) -> bool:
-        packed = replies[0]
-        return bool(packed) and msgspec.msgpack.decode(packed, type=SubscriptionRecord).ordered
-
-    return Operation([(b"HGET", keys.meta, f"sub:{group}".encode())], parse)
 
 
 def _flag(value: bool) -> bytes:  # noqa: FBT001  # it is what it converts

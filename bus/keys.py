@@ -8,6 +8,7 @@ Keys (all of one partition share a hash tag, so that one script is one slot):
   <prefix>:{<topic>/<n>}:busy:<g>     ordered groups  hash, key → the entry that has it
   <prefix>:{<topic>/<n>}:parked:<g>   ordered groups  zset of equal scores, `<digest of key>:<padded entry>`
   <prefix>:{<topic>/<n>}:dead:<g>     dead letters    stream, each with a copy of its event
+  <prefix>:{<topic>/<n>}:replayed:<g> replays         hash, entry → attempts before it was handed back
   <prefix>:{<topic>/<n>}:crashes:<g>  crash counts    hash, entry → times its worker died
   <prefix>:{<topic>/<n>}:seen:<id>    publish dedupe  string with a time to live
   {<prefix>}:topics                   catalogue       hash, topic → number of partitions
@@ -52,6 +53,9 @@ class Keys:
 
     def parked(self, group: str) -> bytes:
         return self.events + b":parked:" + group.encode()
+
+    def replayed(self, group: str) -> bytes:
+        return self.events + b":replayed:" + group.encode()
 
     def crashes(self, group: str) -> bytes:
         return self.events + b":crashes:" + group.encode()

@@ -40,6 +40,22 @@ class Taken(NamedTuple):
     full: bool = False  # ordered groups: too many entries wait for their keys, so nothing new is read
 
 
+class DeadLetter(NamedTuple):
+    """A delivery that was given up: its own id, the event as it was, after how many attempts, and why."""
+
+    id: str
+    event: Event
+    attempts: int
+    failure: Failure
+
+
+class Replayed(NamedTuple):
+    """What became of a replay. `gone`: dead letters whose event has left the stream; they stay where they are."""
+
+    done: int
+    gone: list[str]
+
+
 def declare_topic(prefix: str, topic: str, partitions: int) -> Operation[int]:
     """Put the topic into the catalogue unless it is there. Result: its number of partitions."""
     key, name = global_key(prefix, "topics"), topic.encode()
@@ -75,7 +91,7 @@ def publish_batch(
 def subscribe(keys: Keys, group: str, subscription: SubscriptionRecord, *, start: str, worker: str) -> Operation[bool]:
     """Create the group where it is missing, and record what it subscribes to. Result: whether it was created."""
     args = [group.encode(), start.encode(), worker.encode(), pack_subscription(subscription)]
-    left_behind = [*_group_keys(keys, group)[2:], keys.crashes(group)]
+    left_behind = [*_group_keys(keys, group)[2:], keys.crashes(group), keys.replayed(group)]
     return Operation(
         [call("subscribe", [keys.events, keys.journal, keys.meta, *left_behind], args)],
         lambda replies: bool(replies[0][0]),
@@ -108,11 +124,15 @@ def take_due(keys: Keys, group: str, owner: str, *, count: int) -> Operation[Tak
         if replies[0] is MISSING:
             return Taken([], group_exists=False)
         rows, next_due = replies[0]
-        events = [_event(keys, row[0], row[1], row[2]) for row in rows]
+        events = [_event(keys, row[0], row[1], row[2], row[3]) for row in rows]
         return Taken(events, next_due if next_due >= 0 else None)
 
     args = [group.encode(), owner.encode(), b"%d" % count]
-    return Operation([call("take_due", _group_keys(keys, group), args)], parse, tolerated={"NOGROUP": MISSING})
+    return Operation(
+        [call("take_due", [*_group_keys(keys, group), keys.replayed(group)], args)],
+        parse,
+        tolerated={"NOGROUP": MISSING},
+    )
 
 
 def take_ordered(keys: Keys, group: str, owner: str, *, count: int) -> Operation[Taken]:
@@ -122,11 +142,15 @@ def take_ordered(keys: Keys, group: str, owner: str, *, count: int) -> Operation
         if replies[0] is MISSING:
             return Taken([], group_exists=False)
         rows, next_due, last, full = replies[0]
-        events = [_event(keys, row[0], row[1], row[2]) for row in rows]
+        events = [_event(keys, row[0], row[1], row[2], row[3]) for row in rows]
         return Taken(events, next_due if next_due >= 0 else None, last_read=last.decode(), full=bool(full))
 
     args = [group.encode(), owner.encode(), b"%d" % count, b"%d" % MAX_WAITING]
-    return Operation([call("take_ordered", _group_keys(keys, group), args)], parse, tolerated={"NOGROUP": MISSING})
+    return Operation(
+        [call("take_ordered", _taking_keys(keys, group), args)],
+        parse,
+        tolerated={"NOGROUP": MISSING},
+    )
 
 
 def await_news(keys: Keys, after: str, *, block_ms: int) -> Operation[None]:
@@ -149,7 +173,7 @@ def settle(
     ]  # fmt: skip
     for verdict, record, key in settlements:
         args += (verdict, record.entry.encode(), b"%d" % record.attempt, _more(verdict, record), key.encode())
-    script_keys = [*_group_keys(keys, group), keys.dead(group), keys.crashes(group)]
+    script_keys = [*_group_keys(keys, group), keys.dead(group), keys.crashes(group), keys.replayed(group)]
 
     def parse(replies: list[Any]) -> frozenset[str]:
         return frozenset(entries if replies[0] is MISSING else (entry.decode() for entry in replies[0]))
@@ -207,12 +231,41 @@ def reclaim(keys: Keys, group: str, worker: str, dead_owners: Mapping[str, int],
     ]  # fmt: skip
     for owner, idle_ms in dead_owners.items():
         args += (owner.encode(), b"%d" % idle_ms)
-    script_keys = [*_group_keys(keys, group), keys.dead(group), keys.crashes(group)]
+    script_keys = [*_group_keys(keys, group), keys.dead(group), keys.crashes(group), keys.replayed(group)]
     return Operation(
         [call("reclaim", script_keys, args)],
         lambda replies: 0 if replies[0] is MISSING else int(replies[0]),
         tolerated={"NOGROUP": MISSING},
     )
+
+
+def dead_letters(keys: Keys, group: str, *, after: str = "", count: int = MAX_BATCH) -> Operation[list[DeadLetter]]:
+    """The group's dead letters on this partition, oldest first, those after id `after`."""
+    start = f"({after}" if after else "-"
+    command = (b"XRANGE", keys.dead(group), start.encode(), b"+", b"COUNT", b"%d" % count)
+    return Operation([command], lambda replies: [_dead_letter(keys, row) for row in replies[0]])
+
+
+def replay(keys: Keys, group: str, ids: Sequence[str], *, who: str, ordered: bool) -> Operation[Replayed]:
+    """Hand dead letters (up to 500 ids) back to their group. One that was handed back before is passed over."""
+    script_keys = [*_group_keys(keys, group), keys.dead(group), keys.replayed(group)]
+    args = [group.encode(), who.encode(), b"1" if ordered else b"0", *(one.encode() for one in ids)]
+
+    def parse(replies: list[Any]) -> Replayed:
+        done, *gone = replies[0]
+        return Replayed(int(done), [one.decode() for one in gone])
+
+    return Operation([call("replay", script_keys, args)], parse)
+
+
+def keeps_order(keys: Keys, group: str) -> Operation[bool]:
+    """Whether the group's subscription keeps order, as its workers said last."""
+
+    def parse(replies: list[Any]) -> bool:
+        packed = replies[0]
+        return bool(packed) and msgspec.msgpack.decode(packed, type=SubscriptionRecord).ordered
+
+    return Operation([(b"HGET", keys.meta, f"sub:{group}".encode())], parse)
 
 
 def heartbeat(prefix: str, worker: str, info: bytes) -> Operation[int]:
@@ -242,8 +295,13 @@ def _group_keys(keys: Keys, group: str) -> list[bytes]:
     return [keys.events, keys.journal, keys.due(group), keys.busy(group), keys.parked(group)]
 
 
-def _event(keys: Keys, entry: bytes, flat: list[bytes], attempt: int) -> Event:
-    return from_fields(flat, topic=keys.topic, partition=keys.partition, entry=entry.decode(), attempt=attempt)
+def _taking_keys(keys: Keys, group: str) -> list[bytes]:
+    return [*_group_keys(keys, group), keys.replayed(group)]
+
+
+def _event(keys: Keys, entry: bytes, flat: list[bytes], attempt: int, before: int = 0) -> Event:
+    event = from_fields(flat, topic=keys.topic, partition=keys.partition, entry=entry.decode(), attempt=attempt)
+    return msgspec.structs.replace(event, attempts_before=before) if before else event
 
 
 def _entries(reply: list[Any], events: Sequence[Event]) -> list[str]:
@@ -260,3 +318,11 @@ def _more(verdict: bytes, record: Record) -> bytes:
     if verdict == b"r":
         return b"%d" % record.due_in_ms
     return msgspec.msgpack.encode(record.failure) if verdict == b"d" else b""
+
+
+def _dead_letter(keys: Keys, row: list[Any]) -> DeadLetter:
+    own, flat = row[0].decode(), row[1]
+    kept = dict(zip(flat[:6:2], flat[1:6:2], strict=True))  # written by our own script, before the event's fields
+    attempts = int(kept[b"attempt"])
+    event = _event(keys, kept[b"entry"], flat[6:], attempts)
+    return DeadLetter(own, event, attempts, msgspec.msgpack.decode(kept[b"failure"], type=Failure))

@@ -48,7 +48,13 @@ def server_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def server_url(server_folder: Path) -> Iterator[str]:
-    """The URL of a real server that all tests of the session share: use a prefix or topics of your own."""
+    """The URL of a real server that all tests of the session share: use a prefix or topics of your own.
+
+    TEST_SERVER_URL names another one: `TEST_SERVER_URL=redis://127.0.0.1:6379/0 pytest tests/bus`.
+    """
+    if other := os.environ.get("TEST_SERVER_URL"):
+        yield other
+        return
     with EmbeddedServer(server_folder, durability="relaxed") as server:
         yield server.url
 

@@ -56,8 +56,9 @@ local function free_key(due, busy, parked, key, id, now)
   end
 end
 
--- Takes retries whose time has come, at most `count`. An event that is gone is acknowledged and journalled as lost.
-local function take_due(events, journal, due, busy, parked, group, owner, count)
+-- Takes retries whose time has come, at most `count`: {id, fields, delivery count, attempts before a replay}…
+-- An event that is gone is acknowledged and journalled as lost.
+local function take_due(events, journal, due, busy, parked, replayed, group, owner, count)
   local now, taken, lost = now_ms(), {}, {}
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, count)) do
     local pending = redis.call('XPENDING', events, group, id, id, 1)[1]
@@ -65,7 +66,7 @@ local function take_due(events, journal, due, busy, parked, group, owner, count)
     if pending and pending[2] == PARKED then
       if redis.call('XRANGE', events, id, id)[1] then
         local claimed = redis.call('XCLAIM', events, group, owner, 0, id)[1]
-        taken[#taken + 1] = {id, claimed[2], pending[4] + 1}
+        taken[#taken + 1] = {id, claimed[2], pending[4] + 1, tonumber(redis.call('HGET', replayed, id) or 0)}
       else
         redis.call('XACK', events, group, id)
         lost[#lost + 1] = {STEP.LOST, id, pending[4]}

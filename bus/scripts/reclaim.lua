@@ -1,4 +1,4 @@
--- KEYS  1 events, 2 journal, 3 due, 4 busy, 5 parked, 6 dead, 7 crashes
+-- KEYS  1 events, 2 journal, 3 due, 4 busy, 5 parked, 6 dead, 7 crashes, 8 replayed
 -- ARGV  1 group, 2 worker that reclaims, 3 crashes that make a dead letter, 4 packed failure of such a one,
 --       5 most to reclaim, then pairs: dead owner, least idle ms
 -- Takes entries of dead workers and makes them due at once. Returns how many were taken.
@@ -17,6 +17,7 @@ for at = 6, #ARGV, 2 do
       local key = fields and field_of(fields, 'partitionkey')
       if key then free_key(KEYS[3], KEYS[4], KEYS[5], key, id, now) end
       redis.call('HDEL', KEYS[7], id)
+      redis.call('HDEL', KEYS[8], id)
       records[#records + 1] = {STEP.DEAD_LETTERED, id, count, 0, 0, 0, cmsgpack.unpack(ARGV[4])}
     end
   end

@@ -1,4 +1,4 @@
--- KEYS  1 events, 2 journal, 3 due, 4 busy, 5 parked, 6 dead, 7 crashes
+-- KEYS  1 events, 2 journal, 3 due, 4 busy, 5 parked, 6 dead, 7 crashes, 8 replayed
 -- ARGV  1 group, 2 owner, 3 packed records, 4 lowest id, 5 highest id, 6 most that the owner holds,
 --       then for each delivery: verdict ('a' acknowledge, 'r' retry, 'd' dead), id, delivery count,
 --       for 'r' the delay in ms, for 'd' the packed failure, for 'a' an empty text, and the key of an
@@ -35,8 +35,10 @@ for _, pair in ipairs(freed) do
   now = now or now_ms()
   free_key(KEYS[3], KEYS[4], KEYS[5], pair[1], pair[2], now)
 end
-if #ended > 0 and redis.call('EXISTS', KEYS[7]) == 1 then
-  redis.call('HDEL', KEYS[7], unpack(ended))
+for at = 7, 8 do
+  if #ended > 0 and redis.call('EXISTS', KEYS[at]) == 1 then
+    redis.call('HDEL', KEYS[at], unpack(ended))
+  end
 end
 if #stale == 0 then
   redis.call('XADD', KEYS[2], '*', 'g', ARGV[1], 'w', ARGV[2], 'b', ARGV[3])

@@ -1,11 +1,11 @@
--- KEYS  1 events, 2 journal, 3 due, 4 busy, 5 parked
+-- KEYS  1 events, 2 journal, 3 due, 4 busy, 5 parked, 6 replayed
 -- ARGV  1 group, 2 owner, 3 most to take, 4 most entries that may wait for their key
 -- Takes due retries, then new events, for a group that keeps order per key: of one key at most one entry
 -- runs, and it is the oldest. Read and admitted in one step, since two workers that read first and admit
 -- later would swap them.
--- Returns {{id, fields, delivery count}…, ms until the next retry or -1, last entry read or '', 1 when too many wait}.
+-- Returns {{id, fields, delivery count, attempts before a replay}…, ms until the next retry or -1, last entry read or '', 1 when too many wait}.
 redis.call('ZREM', KEYS[3], '')
-local taken, next_due = take_due(KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], ARGV[1], ARGV[2], ARGV[3])
+local taken, next_due = take_due(KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], ARGV[1], ARGV[2], ARGV[3])
 local room, last, full = ARGV[3] - #taken, '', redis.call('ZCARD', KEYS[5]) >= tonumber(ARGV[4])
 if room > 0 and not full then
   local read = redis.call('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', room, 'STREAMS', KEYS[1], '>')
@@ -13,7 +13,7 @@ if room > 0 and not full then
     local key = field_of(row[2], 'partitionkey')
     last = row[1]
     if not key or key == '' or redis.call('HSETNX', KEYS[4], key, row[1]) == 1 then
-      taken[#taken + 1] = {row[1], row[2], 1}
+      taken[#taken + 1] = {row[1], row[2], 1, 0}
     else
       park(KEYS[1], ARGV[1], row[1], 0)
       redis.call('ZADD', KEYS[5], 0, waiting_member(key, row[1]))

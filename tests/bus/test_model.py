@@ -18,7 +18,14 @@ from uuid import uuid4
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from bus import fsck, operations, tail, wire
 from bus.config import Config
@@ -32,12 +39,12 @@ from bus.wire import Operation
 from tests.bus.conftest import records_of
 
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "500"))
-STEPS = 25
+STEPS = 60
 FAR_MS = 3_600_000
 MAX_CRASHES = 3
 GROUPS = {"plain": False, "ordered": True}
 KEYS = st.sampled_from([None, "a", "b"])
-OWNERS = st.integers(0, 2)
+OWNERS = st.integers(0, 1)
 
 
 @dataclass
@@ -61,6 +68,7 @@ class Group:
     read: int = 0
     records: Counter[tuple[str, str, int]] = field(default_factory=Counter)
     tokens: set[tuple[str, str, int]] = field(default_factory=set)
+    dead: list[Delivery] = field(default_factory=list)
 
     def pending(self) -> list[Delivery]:
         return [d for d in self.deliveries if d.state in ("held", "due", "far", "parked")]
@@ -74,7 +82,10 @@ class Group:
     def leave(self, delivery: Delivery, state: str) -> None:
         """It left the group: the next one of its key is due."""
         delivery.state = state
-        following = [d for d in self.pending() if d.state == "parked" and d.key == delivery.key]
+        if state == "dead":
+            self.dead.append(delivery)
+        mine = self.ordered and delivery.key is not None
+        following = [d for d in self.pending() if mine and d.state == "parked" and d.key == delivery.key]
         if following:
             following[0].state = "due"
 
@@ -104,14 +115,18 @@ class Bus(RuleBasedStateMachine):
             self.client.run(Operation([(b"DEL", *names)], len))
         self.publisher.close()
 
-    @initialize()
-    def subscribe(self) -> None:
+    @initialize(keys=st.lists(KEYS, min_size=2, max_size=5))
+    def subscribe(self, keys: list[str | None]) -> None:
         for name, ordered in GROUPS.items():
             record = SubscriptionRecord(ordered=ordered)
             self.client.run(operations.subscribe(self.keys, name, record, start="0-0", worker="w"))
+        self._publish(keys)
 
     @rule(keys=st.lists(KEYS, min_size=1, max_size=4))
     def publish(self, keys: list[str | None]) -> None:
+        self._publish(keys)
+
+    def _publish(self, keys: list[str | None]) -> None:
         drafts = [self.publisher.draft("orders", "t", 1, key=key) for key in keys]
         for event in self.publisher.publish_many(drafts):
             self._published(event)
@@ -126,6 +141,7 @@ class Bus(RuleBasedStateMachine):
             self.ids[event.id] = event.entry
             self._published(event)
 
+    @precondition(lambda self: any(d.state in ("waiting", "due") for d in self.deliveries()))
     @rule(name=st.sampled_from(sorted(GROUPS)), owner=OWNERS, count=st.integers(1, 5))
     def take(self, name: str, owner: int, count: int) -> None:
         group, who = self.groups[name], self._owner(owner)
@@ -138,14 +154,18 @@ class Bus(RuleBasedStateMachine):
             assert token not in group.tokens, "(4) a fencing token was used twice"
             group.tokens.add(token)
 
-    @rule(name=st.sampled_from(sorted(GROUPS)), owner=OWNERS, verdicts=st.lists(st.sampled_from("arRd"), max_size=4))
-    def settle(self, name: str, owner: int, verdicts: list[str]) -> None:
-        group, who = self.groups[name], self._owner(owner)
+    @precondition(lambda self: any(d.state == "held" for d in self.deliveries()))
+    @rule(data=st.data(), verdicts=st.lists(st.sampled_from("arRdd"), min_size=1, max_size=4))
+    def settle(self, data: st.DataObject, verdicts: list[str]) -> None:
+        name = data.draw(st.sampled_from([name for name, group in self.groups.items() if group.held()]))
+        group = self.groups[name]
+        who = data.draw(st.sampled_from(sorted({d.owner for d in group.held()})))
         ending = list(zip(verdicts, group.held(who), strict=False))
         self._settle(name, who, [(verdict, d, d.count) for verdict, d in ending], stale=set())
         for verdict, delivery in ending:
             self._ended(group, verdict, delivery)
 
+    @precondition(lambda self: any(group.tokens for group in self.groups.values()))
     @rule(name=st.sampled_from(sorted(GROUPS)), data=st.data(), verdict=st.sampled_from("ard"))
     def settle_with_an_old_token(self, name: str, data: st.DataObject, verdict: str) -> None:
         """A zombie wakes: what it settles is not its own any more."""
@@ -157,6 +177,7 @@ class Bus(RuleBasedStateMachine):
             delivery = next(d for d in group.deliveries if d.entry == entry)
             self._settle(name, owner, [(verdict, delivery, count)], stale={entry})
 
+    @precondition(lambda self: any(d.state == "held" for d in self.deliveries()))
     @rule(name=st.sampled_from(sorted(GROUPS)), owner=OWNERS)
     def die(self, name: str, owner: int) -> None:
         group, who = self.groups[name], self._owner(owner)
@@ -170,6 +191,7 @@ class Bus(RuleBasedStateMachine):
             else:
                 delivery.state = "due"
 
+    @precondition(lambda self: any(d.state == "held" for d in self.deliveries()))
     @rule(owner=OWNERS)
     def give_back(self, owner: int) -> None:
         """A worker met trouble: it releases what it holds in every group and takes a new name."""
@@ -181,6 +203,26 @@ class Bus(RuleBasedStateMachine):
                 delivery.state, delivery.count = "due", delivery.count - 1
         self.generation[owner] += 1
 
+    @precondition(lambda self: any(group.dead for group in self.groups.values()))
+    @rule(data=st.data())
+    def replay(self, data: st.DataObject) -> None:
+        """Some dead letters, perhaps one of them twice, as after a lost reply."""
+        name = data.draw(st.sampled_from([name for name, group in self.groups.items() if group.dead]))
+        group = self.groups[name]
+        letters = self.client.run(operations.dead_letters(self.keys, name))
+        assert [letter.event.entry for letter in letters] == [d.entry for d in group.dead]
+        some = data.draw(st.lists(st.sampled_from(letters), min_size=1, max_size=3))
+        ids = [letter.id for letter in some]
+        done = self.client.run(operations.replay(self.keys, name, ids, who="w", ordered=group.ordered))
+        handed = list(dict.fromkeys(letter.event.entry for letter in some if letter.id not in done.gone))
+        assert done.done == len(handed)
+        for delivery in [next(d for d in group.dead if d.entry == entry) for entry in handed]:
+            group.record(Step.REPLAYED, delivery)
+            delivery.state = "parked" if group.key_is_busy(delivery) else "due"
+            delivery.crashes = 0
+            group.dead.remove(delivery)
+
+    @precondition(lambda self: any(d.state == "far" for d in self.deliveries()))
     @rule(name=st.sampled_from(sorted(GROUPS)))
     def time_passes(self, name: str) -> None:
         due = self.keys.due(name)
@@ -193,6 +235,9 @@ class Bus(RuleBasedStateMachine):
     def trim(self, keep: int) -> None:
         newest = self.client.run(tail.newest(self.keys.prefix, [("orders", 0)]))["orders", 0]
         self.client.run(tail.trim(self.keys.prefix, ("orders", 0), newest, keep))
+
+    def deliveries(self) -> list[Delivery]:
+        return [delivery for group in self.groups.values() for delivery in group.deliveries]
 
     @invariant()
     def pending_is_what_the_model_says(self) -> None:
@@ -257,7 +302,11 @@ class Bus(RuleBasedStateMachine):
         assert delivery.state in ("waiting", "due"), f"(5) taken although it is {delivery.state}"
         if group.ordered and delivery.key is not None:
             older = [d for d in group.pending() if d.key == delivery.key and d is not delivery]
-            assert all(entry_order(d.entry) > entry_order(delivery.entry) for d in older), "(2) not the oldest"
+            once_dead = {entry for word, entry, _ in group.records if word == Step.REPLAYED.word}
+            replayed = [d for d in older if d.state == "parked" and d.entry in once_dead]
+            for other in older:
+                if other not in replayed:
+                    assert entry_order(other.entry) > entry_order(delivery.entry), "(2) not the oldest"
             assert not any(d.state == "held" for d in older), "(2) two of one key run"
 
     def _settle(self, name: str, who: str, ending: list[tuple[str, Delivery, int]], *, stale: set[str]) -> None:
@@ -332,6 +381,9 @@ def replace(old: str, new: str) -> Change:
         ("settle", replace("'RETRYCOUNT', count, 'JUSTID'", "'RETRYCOUNT', 0, 'JUSTID'")),  # (4) tokens used twice
         ("release", replace("math.max(row[4] - 1, 0)", "row[4]")),  # (1) given back, but counted
         ("reclaim", replace("records[#records + 1] = {STEP.RECLAIMED, id, count}", "")),  # (3)
+        ("replay", replace("'RETRYCOUNT', count, 'FORCE'", "'RETRYCOUNT', 0, 'FORCE'")),  # (4) tokens used twice
+        ("replay", replace("redis.call('HSETNX', KEYS[4], key, id) == 1", "true")),  # (2) no order
+        ("replay", replace("redis.call('XDEL', KEYS[6], ARGV[at])", "")),  # (5) handed back twice
         ("trim", replace("if older(needed, floor) then floor = needed end", "")),  # (6)
         ("publish", replace("known = redis.call('GET', KEYS[key]) or mine[KEYS[key]]", "known = nil")),  # (7)
     ],
