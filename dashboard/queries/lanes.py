@@ -90,7 +90,7 @@ def _lane(
         "state": state,
         "label": label(state, attempt, allowed),
         "attempt": attempt,
-        "attempts_allowed": allowed,
+        "attempts_allowed": max(allowed, attempt),
         "worker": (delivery["worker"] or None) if delivery else None,
         "due_ms": delivery["due_ms"] if delivery else None,
         "delivered_ms": _not_before(place, delivery["delivered_ms"]) if delivery else None,
