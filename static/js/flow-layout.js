@@ -1,7 +1,7 @@
 // Where cards go, of a trace or of the map: one column per generation, tops aligned, what was placed stays. Knows no DOM.
 import { isBlank } from "./trace-model.js";
 
-export const CARD = { width: 360, head: 48, row: 26, foot: 26, gapX: 48, gapY: 16 };
+export const CARD = { width: 320, head: 48, row: 26, foot: 26, gapX: 32, gapY: 16 };
 
 export function height(card) {
   if (card.kind === "fold") return 64;
