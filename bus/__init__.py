@@ -125,9 +125,11 @@ def subscriptions() -> Registry:
     return registry
 
 
-def Worker(groups: Iterable[str] | None = None) -> _Worker:  # noqa: N802  # it makes a Worker with these settings
+class Worker(_Worker):
     """A worker for these groups (default: all that are subscribed). `run()` blocks, `stop()` ends it."""
-    return _Worker(config(), groups=groups)
+
+    def __init__(self, groups: Iterable[str] | None = None) -> None:
+        super().__init__(config(), groups=groups)
 
 
 @contextmanager

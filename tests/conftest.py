@@ -5,19 +5,27 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
+from bus.config import Config
+from bus.publisher import Publisher
 from bus.server import EmbeddedServer
+from bus.subscription import Registry, Subscription
+from bus.worker import Worker
 
 T = TypeVar("T")
 STEP_SECONDS = 0.02
 
 WaitUntil = Callable[..., Any]
+RunWorker = Callable[..., AbstractContextManager[Worker]]
 
 
 def pytest_unconfigure() -> None:
@@ -64,3 +72,34 @@ def free_port() -> int:
     """A loopback port that was free a moment ago."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def publisher(config: Config) -> Iterator[Publisher]:
+    """Publishes on the bus that the folder's own `config` fixture describes."""
+    made = Publisher(config)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def run_worker(config: Config) -> RunWorker:
+    """`with run_worker(subscription, …) as worker:` handles deliveries in threads until the block ends."""
+
+    @contextmanager
+    def run(*subscriptions: Subscription, **changes: Any) -> Iterator[Worker]:
+        registry = Registry()
+        for subscription in subscriptions:
+            registry.add(subscription)
+        worker = Worker(replace(config, **changes), registry=registry)
+        thread = threading.Thread(target=worker.run, daemon=True)
+        thread.start()
+        assert worker.ready.wait(10), "the worker did not start"
+        try:
+            yield worker
+        finally:
+            worker.stop()
+            thread.join(10)
+            assert not thread.is_alive(), "the worker did not stop"
+
+    return run

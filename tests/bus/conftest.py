@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -14,13 +11,9 @@ import pytest
 from bus import tail
 from bus.config import Config
 from bus.journal import JournalEntry, Record, Step
-from bus.publisher import Publisher
 from bus.streams import Client, connect
-from bus.subscription import Registry, Subscription
-from bus.worker import Worker
+from bus.subscription import Registry
 from tests.bus.swallower import Swallower
-
-RunWorker = Callable[..., AbstractContextManager[Worker]]
 
 
 @pytest.fixture
@@ -36,37 +29,8 @@ def client(config: Config) -> Iterator[Client]:
 
 
 @pytest.fixture
-def publisher(config: Config) -> Iterator[Publisher]:
-    made = Publisher(config)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def registry() -> Registry:
     return Registry()
-
-
-@pytest.fixture
-def run_worker(config: Config, registry: Registry) -> RunWorker:
-    """`with run_worker(subscription, …) as worker:` handles deliveries in threads until the block ends."""
-
-    @contextmanager
-    def run(*subscriptions: Subscription, **changes: object) -> Iterator[Worker]:
-        for subscription in subscriptions:
-            registry.add(subscription)
-        worker = Worker(replace(config, **changes), registry=registry)  # type: ignore[arg-type]  # by name
-        thread = threading.Thread(target=worker.run, daemon=True)
-        thread.start()
-        assert worker.ready.wait(10), "the worker did not start"
-        try:
-            yield worker
-        finally:
-            worker.stop()
-            thread.join(10)
-            assert not thread.is_alive(), "the worker did not stop"
-
-    return run
 
 
 def journal_of(client: Client, topic: str, partition: int = 0) -> list[JournalEntry]:

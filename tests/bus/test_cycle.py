@@ -6,9 +6,9 @@ from bus.event import Event
 from bus.publisher import Publisher
 from bus.streams import Client
 from bus.subscription import Retry, Subscription
-from tests.bus.conftest import RunWorker, steps_of
+from tests.bus.conftest import steps_of
 from tests.bus.swallower import Swallower
-from tests.conftest import WaitUntil
+from tests.conftest import RunWorker, WaitUntil
 
 
 def test_events_whose_reply_was_lost_are_handled_although_the_worker_lives_on(

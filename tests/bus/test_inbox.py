@@ -19,8 +19,8 @@ from bus.models import InboxEntry
 from bus.publisher import Publisher
 from bus.streams import Client
 from bus.subscription import Registry, Subscription, describe, subscribe
-from tests.bus.conftest import RunWorker, steps_of
-from tests.conftest import WaitUntil
+from tests.bus.conftest import steps_of
+from tests.conftest import RunWorker, WaitUntil
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

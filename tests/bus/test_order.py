@@ -16,9 +16,9 @@ from bus.publisher import Publisher
 from bus.streams import Client
 from bus.subscription import Retry, Subscription
 from bus.wire import Operation
-from tests.bus.conftest import RunWorker, steps_of
+from tests.bus.conftest import steps_of
 from tests.bus.test_operations import Ending, dead, length, pending, retry, settle, succeeded
-from tests.conftest import WaitUntil
+from tests.conftest import RunWorker, WaitUntil
 
 GROUP = "email"
 

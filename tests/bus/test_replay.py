@@ -12,9 +12,9 @@ from bus.publisher import Publisher
 from bus.streams import Client
 from bus.subscription import Retry, Subscription
 from bus.wire import Operation
-from tests.bus.conftest import RunWorker, records_of, steps_of
+from tests.bus.conftest import records_of, steps_of
 from tests.bus.test_operations import dead, length, pending, settle, succeeded
-from tests.conftest import WaitUntil
+from tests.conftest import RunWorker, WaitUntil
 
 GROUP = "email"
 

@@ -20,8 +20,8 @@ from bus.streams import Client
 from bus.subscription import Registry, Retry, Subscription
 from bus.wire import Operation
 from bus.worker import Worker
-from tests.bus.conftest import RunWorker, records_of, steps_of
-from tests.conftest import WaitUntil
+from tests.bus.conftest import records_of, steps_of
+from tests.conftest import RunWorker, WaitUntil
 
 QUICK = Retry(attempts=3, base_seconds=0.01)
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -16,16 +12,12 @@ from django.conf import settings
 import bus
 from bus import tail
 from bus.config import Config
-from bus.publisher import Publisher
 from bus.streams import Client, connect
-from bus.subscription import Registry, Subscription
 from bus.tail import Position
-from bus.worker import Worker
 from dashboard.queries.lag import partitions
 from dashboard.recorder import Recorder
 
 Record = Callable[[], bool]
-RunWorker = Callable[..., AbstractContextManager[Worker]]
 
 
 @pytest.fixture
@@ -39,13 +31,6 @@ def config(server_url: str, tmp_path: Path) -> Iterator[Config]:
 @pytest.fixture
 def bus_client(config: Config) -> Iterator[Client]:
     made = connect(config)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def publisher(config: Config) -> Iterator[Publisher]:
-    made = Publisher(config)
     yield made
     made.close()
 
@@ -72,26 +57,3 @@ def is_recorded(client: Client) -> bool:
     newest = client.run(tail.newest(prefix, catalogue)) if catalogue else {}
     cursors = {key: Position(place.events_cursor, place.journal_cursor) for key, place in places.items()}
     return all(cursors.get(partition) == position for partition, position in newest.items())
-
-
-@pytest.fixture
-def run_worker(config: Config) -> RunWorker:
-    """`with run_worker(subscription, …)` handles deliveries in threads until the block ends."""
-
-    @contextmanager
-    def run(*subscriptions: Subscription, **changes: Any) -> Iterator[Worker]:
-        registry = Registry()
-        for subscription in subscriptions:
-            registry.add(subscription)
-        worker = Worker(replace(config, **changes), registry=registry)
-        thread = threading.Thread(target=worker.run, daemon=True)
-        thread.start()
-        assert worker.ready.wait(10), "the worker did not start"
-        try:
-            yield worker
-        finally:
-            worker.stop()
-            thread.join(10)
-            assert not thread.is_alive(), "the worker did not stop"
-
-    return run

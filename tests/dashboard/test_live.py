@@ -29,7 +29,8 @@ from dashboard.live.frames import Frame, TailFrame
 from dashboard.live.hub import Hub
 from dashboard.live.sockets import LOGGED_OUT, STALLED, TOO_MUCH, LiveSocket
 from dashboard.live.window import MAX_UNACKNOWLEDGED
-from tests.dashboard.conftest import Record, RunWorker
+from tests.conftest import RunWorker
+from tests.dashboard.conftest import Record
 
 pytestmark = pytest.mark.django_db(transaction=True)  # sockets close their connections after each query
 

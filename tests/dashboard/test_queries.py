@@ -25,8 +25,8 @@ from dashboard.queries.facts import preview, printable
 from dashboard.queries.lag import PartitionRow, count_waiting, last_number, number_between
 from dashboard.record.projection import Projection
 from dashboard.record.rates import PUBLISHED, Rates, Series, bucket_of
-from tests.conftest import WaitUntil
-from tests.dashboard.conftest import Record, RunWorker
+from tests.conftest import RunWorker, WaitUntil
+from tests.dashboard.conftest import Record
 
 NOW_MS = 1_763_000_000_000
 

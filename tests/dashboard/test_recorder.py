@@ -35,8 +35,8 @@ from dashboard.record.progress import Moment, Progress, advance
 from dashboard.record.projection import CursorMoved, Projection
 from dashboard.record.rows import MAX_PAYLOAD
 from dashboard.recorder import Recorder
-from tests.conftest import WaitUntil
-from tests.dashboard.conftest import Record, RunWorker
+from tests.conftest import RunWorker, WaitUntil
+from tests.dashboard.conftest import Record
 
 AT_MS = 1_763_000_000_000
 TABLES = (Partition, Stored, Delivery, Attempt, Said, Tally, Total)

@@ -17,8 +17,8 @@ from bus.tail import Chunk, Position
 from dashboard import queries
 from dashboard.queries.trace import build, in_causal_order
 from dashboard.record.projection import Projection
-from tests.conftest import WaitUntil
-from tests.dashboard.conftest import Record, RunWorker
+from tests.conftest import RunWorker, WaitUntil
+from tests.dashboard.conftest import Record
 
 QUICK = Retry(attempts=3, base_seconds=0.01, cap_seconds=0.02)
 
