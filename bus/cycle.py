@@ -11,10 +11,10 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, Final
 
 from bus import delivery, operations
+from bus.crew import Crew
 from bus.deadline import Deadlines
 from bus.delivery import Outcome
 from bus.errors import ServerError
@@ -30,6 +30,7 @@ BATCH_SECONDS: Final = 0.05  # how much work one take should bring
 SLOW_SECONDS: Final = 0.02  # a batch that runs longer is announced as running
 SETTLE_ALONE_US: Final = 1_000  # an attempt that took longer is settled at once
 SETTLE_AFTER_SECONDS: Final = 0.01
+BUSY_SECONDS: Final = 0.02  # longest wait for news while handlers run beside it
 FULL_SECONDS: Final = 0.05  # pause of an ordered group when too many entries wait for their keys
 IDLE_SECONDS: Final = 1.0  # longest wait for news: also how often due retries are looked for
 TROUBLE_SECONDS: Final = (0.1, 2.0)  # first and longest pause while the server is away
@@ -61,7 +62,7 @@ class Cycle:
         self._concurrency = subscriptions[0].concurrency
         self._is_async = any(subscription.is_async for subscription in subscriptions)
         self._runner = asyncio.Runner()
-        self._pool: ThreadPoolExecutor | None = None
+        self._crew = Crew(self._concurrency, name=self.group) if self._concurrency > 1 else None
         self._held: dict[str, Event] = {}  # taken and not settled, by entry
         self._outcomes: list[Outcome] = []  # ended and not settled
         self._average_seconds = 0.005
@@ -72,8 +73,7 @@ class Cycle:
         # The journal must not say "running" after it said how that ended: the lock is held while a batch
         # is announced, and taken before an outcome becomes ready to be settled.
         self._lock = threading.Lock()
-        self._unannounced: dict[str, Event] = {}
-        self._batch_began = 0.0
+        self._unannounced: dict[str, tuple[Event, float]] = {}  # by entry: the event, and when it was taken
 
     @property
     def owner(self) -> str:
@@ -101,36 +101,58 @@ class Cycle:
         self._finish()
 
     def announce_slow(self) -> None:
-        """Tell the journal what runs, once a batch takes longer than a moment. Called by another thread."""
-        if self._unannounced and time.monotonic() - self._batch_began >= SLOW_SECONDS:
+        """Tell the journal what runs, once it takes longer than a moment. Called by another thread."""
+        with self._lock:
+            oldest = next(iter(self._unannounced.values()), None)
+        if oldest and time.monotonic() - oldest[1] >= SLOW_SECONDS:
             self._announce()
 
     def _turn(self) -> None:
-        events = self._take()
-        if not events:
+        if self._crew:
+            self._turn_at_once(self._crew)
             return
-        self._batch_began = time.monotonic()
-        with self._lock:
-            self._held.update((event.entry, event) for event in events)
-            self._unannounced = {event.entry: event for event in events if self._subscription(event)}
-        if self._average_seconds >= SLOW_SECONDS:
-            self._announce()
-        for outcome in self._outcomes_of(events):
+        for outcome in self._in_turn(self._take(self._fitting_count())):
             self._ended(outcome)
 
-    def _take(self) -> list[Event]:
-        count = max(min(int(BATCH_SECONDS / self._average_seconds), MAX_COUNT), self._concurrency)
+    def _turn_at_once(self, crew: Crew) -> None:
+        """Take as many as may be started, whatever still runs; settle what has ended."""
+        if crew.free:
+            for event in self._take(crew.free):
+                if self._is_async:
+                    crew.start_async(self._arun, event)
+                else:
+                    crew.start(self._run, event)
+        for outcome in crew.ended(seconds=0 if crew.free else IDLE_SECONDS):
+            self._ended(outcome)
+
+    def _fitting_count(self) -> int:
+        """As many as should take a moment: not so many that other workers wait for work."""
+        return max(min(int(BATCH_SECONDS / self._average_seconds), MAX_COUNT), 1)
+
+    def _take(self, count: int) -> list[Event]:
         steps = [*self._settlements(), *(self._ordered_steps(count) if self._ordered else self._steps(count))]
         results = self._client.run(together(*steps))
         if self._outcomes:
             self._settled(results.pop(0))
-        return self._taken(results)
+        events = self._taken(results)
+        now = time.monotonic()
+        with self._lock:
+            self._held.update((event.entry, event) for event in events)
+            self._unannounced.update((event.entry, (event, now)) for event in events if self._subscription(event))
+        if self._average_seconds >= SLOW_SECONDS:
+            self._announce()
+        return events
+
+    def _patience(self) -> float:
+        """How long to wait for news, in seconds: not long while handlers run whose end must be settled."""
+        longest = BUSY_SECONDS if self._crew and self._crew.is_busy else IDLE_SECONDS
+        return min(self._next_due - time.monotonic(), longest)
 
     def _steps(self, count: int) -> list[Operation[Any]]:
         """Unordered groups read natively, which is twice as fast; due retries are looked for now and then."""
         now = time.monotonic()
         if now < self._next_due:
-            block_ms = int(min(self._next_due - now, IDLE_SECONDS) * 1000)
+            block_ms = int(self._patience() * 1000)
             return [operations.take_new(self.keys, self.group, self.owner, count=count, block_ms=block_ms)]
         self._next_due = now + IDLE_SECONDS
         return [
@@ -140,7 +162,7 @@ class Cycle:
 
     def _ordered_steps(self, count: int) -> list[Operation[Any]]:
         take = operations.take_ordered(self.keys, self.group, self.owner, count=count)
-        wait_ms = int(min(self._next_due - time.monotonic(), IDLE_SECONDS) * 1000)
+        wait_ms = int(self._patience() * 1000)
         if not self._idle or self._outcomes or wait_ms <= 0:
             return [take]
         return [operations.await_news(self.keys, self._last_read, block_ms=wait_ms), take]
@@ -169,16 +191,11 @@ class Cycle:
         record = describe(self._subscriptions)
         self._client.run(operations.subscribe(self.keys, self.group, record, start="0-0", worker=self._worker))
 
-    def _outcomes_of(self, events: list[Event]) -> Iterator[Outcome]:
-        if self._is_async:
-            yield from self._run_async(events)
-        elif self._concurrency > 1:
-            yield from self._run_threads(events)
-        else:
-            for event in events:
-                if self._stopping.is_set():
-                    return
-                yield self._run(event)
+    def _in_turn(self, events: list[Event]) -> Iterator[Outcome]:
+        for event in events:
+            if self._stopping.is_set():
+                return
+            yield self._runner.run(self._arun(event)) if self._is_async else self._run(event)
 
     def _run(self, event: Event) -> Outcome:
         subscription = self._subscription(event)
@@ -190,27 +207,13 @@ class Cycle:
         subscription = self._subscription(event)
         return delivery.skipped(event) if subscription is None else await delivery.arun(subscription, event)
 
-    def _run_threads(self, events: list[Event]) -> Iterator[Outcome]:
-        self._pool = self._pool or ThreadPoolExecutor(self._concurrency, thread_name_prefix=self.group)
-        for future in as_completed([self._pool.submit(self._run, event) for event in events]):
-            yield future.result()
-
-    def _run_async(self, events: list[Event]) -> Iterator[Outcome]:
-        """As many at once as the subscription says; outcomes are settled between groups of that size."""
-        for first in range(0, len(events), self._concurrency):
-            if self._stopping.is_set():
-                return
-            yield from self._runner.run(self._gather(events[first : first + self._concurrency]))
-
-    async def _gather(self, events: list[Event]) -> list[Outcome]:
-        if len(events) == 1:
-            return [await self._arun(events[0])]
-        return await asyncio.gather(*(self._arun(event) for event in events))
-
-    def _ended(self, outcome: Outcome) -> None:
+    def _collect(self, outcome: Outcome) -> None:
         with self._lock:
             self._unannounced.pop(outcome.event.entry, None)
             self._outcomes.append(outcome)
+
+    def _ended(self, outcome: Outcome) -> None:
+        self._collect(outcome)
         seconds = outcome.duration_us / 1e6
         self._average_seconds += (max(seconds, 1e-5) - self._average_seconds) * 0.2
         waited = time.monotonic() - self._outcomes[0].ended
@@ -243,16 +246,22 @@ class Cycle:
 
     def _announce(self) -> None:
         with self._lock:
-            records = [Record(Step.DELIVERED, event.entry, event.attempt) for event in self._unannounced.values()]
+            records = [Record(Step.DELIVERED, event.entry, event.attempt) for event, _ in self._unannounced.values()]
             self._unannounced.clear()
             if records:
                 self._client.run(operations.announce(self.keys, self.group, self.owner, records))
 
     def _recover(self) -> bool:
         """Bring memory and server together again. Raises `ServerError` while that can't be."""
+        self._await_crew()
         self._settle()
         self._give_back()
         return True
+
+    def _await_crew(self) -> None:
+        """What still runs must end first: given back, it would run twice at once."""
+        for outcome in self._crew.finish() if self._crew else ():
+            self._collect(outcome)
 
     def _give_back(self) -> None:
         """Release all that this owner holds, known here or not (a lost reply), and take a new name."""
@@ -265,14 +274,15 @@ class Cycle:
         self._generation += 1
 
     def _finish(self) -> None:
+        self._await_crew()
         try:
             self._settle()
             self._give_back()
         except ServerError as error:
             log.warning("%s on %s: could not give back: %s; others reclaim it", self.group, self.keys.topic, error)
         self._runner.close()
-        if self._pool:
-            self._pool.shutdown()
+        if self._crew:
+            self._crew.close()
 
     def _subscription(self, event: Event) -> Subscription | None:
         for subscription in self._subscriptions:

@@ -267,3 +267,38 @@ def test_a_worker_with_nothing_to_do_says_so(client: Client) -> None:
 
 def test_every_step_has_a_word() -> None:
     assert all(step.word == step.word.lower() for step in Step)
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+def test_a_slow_handler_leaves_the_other_places_free(
+    run_worker: RunWorker, publisher: Publisher, client: Client, wait_until: WaitUntil, is_async: bool
+) -> None:
+    gate = threading.Event()
+
+    def handler(event: Event) -> None:
+        if event.data == 0:
+            gate.wait(20)
+
+    async def later(event: Event) -> None:
+        await asyncio.to_thread(handler, event)
+
+    with run_worker(on(later if is_async else handler, concurrency=2)):
+        publisher.publish(publisher.draft("orders", "order_placed", 0))
+        wait_until(lambda: "delivered" in steps_of(client, "orders"))
+        for number in range(1, 30):
+            publisher.publish(publisher.draft("orders", "order_placed", number))
+        wait_until(lambda: steps_of(client, "orders").count("succeeded") == 29)
+        gate.set()
+        wait_until(lambda: steps_of(client, "orders").count("succeeded") == 30)
+
+
+def test_stopping_waits_for_all_that_run_at_once(
+    run_worker: RunWorker, publisher: Publisher, client: Client, wait_until: WaitUntil
+) -> None:
+    gate = threading.Event()
+    with run_worker(on(lambda _: gate.wait(20), concurrency=3)) as worker:
+        publisher.publish_many([publisher.draft("orders", "order_placed", n) for n in range(3)])
+        wait_until(lambda: steps_of(client, "orders").count("delivered") == 3)
+        worker.stop()
+        gate.set()
+    assert steps_of(client, "orders").count("succeeded") == 3
