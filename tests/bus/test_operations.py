@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from bus import operations
-from bus.errors import EventConflict
+from bus.errors import EventConflict, ServerRefused
 from bus.event import Draft, Event
 from bus.journal import Failure, Record, Step, SubscriptionRecord
 from bus.keys import Keys
@@ -89,6 +89,12 @@ def test_many_events_keep_their_order(client: Client, keys: Keys, publisher: Pub
     published = publish(publisher, 1234)
     assert [e.entry for e in published] == sorted((e.entry for e in published), key=entry_order)
     assert length(client, keys.events) == 1234
+
+
+def test_many_events_on_a_key_of_something_else_are_refused(client: Client, keys: Keys, publisher: Publisher) -> None:
+    client.run(Operation([(b"SET", keys.events, b"mine")], len))
+    with pytest.raises(ServerRefused, match="WRONGTYPE"):
+        publish(publisher, 3)
 
 
 def test_a_new_group_starts_where_it_was_told(client: Client, keys: Keys, publisher: Publisher) -> None:
