@@ -22,7 +22,7 @@ from bus.event import Event
 from bus.journal import Record, Step
 from bus.keys import Keys
 from bus.streams import Client
-from bus.subscription import Subscription, describe
+from bus.subscription import Subscription, admitting, describe
 from bus.wire import Operation, together
 
 MAX_COUNT: Final = 100  # entries per take
@@ -63,7 +63,7 @@ class Cycle:
         self._is_async = any(subscription.is_async for subscription in subscriptions)
         self._runner = asyncio.Runner()
         self._crew = Crew(self._concurrency, name=self.group) if self._concurrency > 1 else None
-        self._held: dict[str, Event] = {}  # taken and not settled, by entry
+        self._held: set[str] = set()  # entries taken and not settled
         self._outcomes: list[Outcome] = []  # ended and not settled
         self._average_seconds = 0.005
         self._next_due = 0.0  # monotonic
@@ -137,7 +137,7 @@ class Cycle:
         events = self._taken(results)
         now = time.monotonic()
         with self._lock:
-            self._held.update((event.entry, event) for event in events)
+            self._held.update(event.entry for event in events)
             self._unannounced.update((event.entry, (event, now)) for event in events if self._subscription(event))
         if self._average_seconds >= SLOW_SECONDS:
             self._announce()
@@ -240,8 +240,7 @@ class Cycle:
             log.warning(
                 "%s on %s: %s was settled elsewhere; this attempt changes nothing", self.group, self.keys.topic, entry
             )
-        for outcome in self._outcomes:
-            self._held.pop(outcome.event.entry, None)
+        self._held.difference_update(outcome.event.entry for outcome in self._outcomes)
         self._outcomes.clear()
 
     def _announce(self) -> None:
@@ -285,7 +284,4 @@ class Cycle:
             self._crew.close()
 
     def _subscription(self, event: Event) -> Subscription | None:
-        for subscription in self._subscriptions:
-            if subscription.admits(event.type):
-                return subscription
-        return None
+        return admitting(self._subscriptions, event.type)

@@ -133,7 +133,7 @@ def take_due(keys: Keys, group: str, owner: str, *, count: int) -> Operation[Tak
 
     args = [group.encode(), owner.encode(), b"%d" % count]
     return Operation(
-        [call("take_due", [*_group_keys(keys, group), keys.replayed(group)], args)],
+        [call("take_due", _taking_keys(keys, group), args)],
         parse,
         tolerated={"NOGROUP": MISSING},
     )
@@ -177,13 +177,12 @@ def settle(
     ]  # fmt: skip
     for verdict, record, key in settlements:
         args += (verdict, record.entry.encode(), b"%d" % record.attempt, _more(verdict, record), key.encode())
-    script_keys = [*_group_keys(keys, group), keys.dead(group), keys.crashes(group), keys.replayed(group)]
 
     def parse(replies: list[Any]) -> frozenset[str]:
         return frozenset(entries if replies[0] is MISSING else (entry.decode() for entry in replies[0]))
 
     return Operation(
-        [call("settle", script_keys, args)],
+        [call("settle", _ending_keys(keys, group), args)],
         parse,
         tolerated={"NOGROUP": MISSING},
     )
@@ -235,9 +234,8 @@ def reclaim(keys: Keys, group: str, worker: str, dead_owners: Mapping[str, int],
     ]  # fmt: skip
     for owner, idle_ms in dead_owners.items():
         args += (owner.encode(), b"%d" % idle_ms)
-    script_keys = [*_group_keys(keys, group), keys.dead(group), keys.crashes(group), keys.replayed(group)]
     return Operation(
-        [call("reclaim", script_keys, args)],
+        [call("reclaim", _ending_keys(keys, group), args)],
         lambda replies: 0 if replies[0] is MISSING else int(replies[0]),
         tolerated={"NOGROUP": MISSING},
     )
@@ -301,6 +299,10 @@ def _group_keys(keys: Keys, group: str) -> list[bytes]:
 
 def _taking_keys(keys: Keys, group: str) -> list[bytes]:
     return [*_group_keys(keys, group), keys.replayed(group)]
+
+
+def _ending_keys(keys: Keys, group: str) -> list[bytes]:
+    return [*_group_keys(keys, group), keys.dead(group), keys.crashes(group), keys.replayed(group)]
 
 
 def _event(keys: Keys, entry: bytes, flat: list[bytes], attempt: int, before: int = 0) -> Event:

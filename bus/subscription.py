@@ -80,6 +80,11 @@ class Subscription:
         return self.types is None or event_type in self.types
 
 
+def admitting(subscriptions: Iterable[Subscription], event_type: str) -> Subscription | None:
+    """The one of a group's subscriptions that takes events of this type, if any."""
+    return next((subscription for subscription in subscriptions if subscription.admits(event_type)), None)
+
+
 class Registry:
     """What was subscribed, by topic and group."""
 

@@ -25,7 +25,7 @@ from bus.event import Draft, Event
 from bus.keys import Keys
 from bus.publisher import Publisher
 from bus.streams import Client, connect
-from bus.subscription import Registry, Subscription, describe, registry
+from bus.subscription import Registry, Subscription, admitting, describe, registry
 
 MAX_DELIVERIES = 10_000
 
@@ -129,7 +129,7 @@ def _take(client: Client, keys: Keys, first: Subscription) -> list[Event]:
 
 
 def _settle(client: Client, keys: Keys, subscriptions: tuple[Subscription, ...], event: Event) -> None:
-    subscription = next((s for s in subscriptions if s.admits(event.type)), None)
+    subscription = admitting(subscriptions, event.type)
     if subscription is None:
         outcome = delivery.skipped(event)
     elif subscription.is_async:

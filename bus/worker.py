@@ -70,6 +70,8 @@ class Worker:
             self._start(lambda: self._watch(cycles), "watch"),
             self._start(lambda: self._pulse(client, cycles), "pulse"),
         ]
+        if self._uses_inbox:
+            helpers.append(self._start(self._forget, "forget"))
         log.info("worker %s handles %s", self.id, ", ".join(sorted({cycle.group for cycle in cycles})))
         self.ready.set()
         self._stopping.wait()
@@ -121,7 +123,7 @@ class Worker:
 
         After trouble with the server everybody's heartbeat is old: to reclaim at once would take from the living.
         """
-        healthy_since = purged = time.monotonic()
+        healthy_since = time.monotonic()
         while not self._gone.wait(self.config.lease_seconds / 3):
             try:
                 self._beat(client)
@@ -130,9 +132,14 @@ class Worker:
             except ServerError as error:
                 healthy_since = time.monotonic()
                 log.debug("no heartbeat: %s", error)
-            if self._uses_inbox and time.monotonic() - purged >= PURGE_SECONDS:
-                purged = time.monotonic()
+
+    def _forget(self) -> None:
+        """Purge the inbox now and then. A thread of its own: a database that is locked must not stop the heartbeat."""
+        while not self._gone.wait(PURGE_SECONDS):
+            try:
                 log.info("the inbox forgot %d old notes", inbox.purge())
+            except Exception:  # whatever the database raises, there is a next time
+                log.exception("the inbox could not be purged")
 
     def _beat(self, client: Client) -> None:
         info = inspect.WorkerInfo(

@@ -79,40 +79,38 @@ function checks.pending(cursor, count)
   return #rows == tonumber(count) and rows[#rows][1] or ''
 end
 
-function checks.due(cursor, count)
-  local reply = redis.call('ZSCAN', KEYS[3], cursor == '' and '0' or cursor, 'COUNT', count)
-  for i = 1, #reply[2], 2 do
-    local id = reply[2][i]
-    if not pending_row(id) then
-      wrong('due, but not pending', id, function() redis.call('ZREM', KEYS[3], id) end)
-    end
-  end
+-- One slice of a sorted set or a hash: calls `each` with every pair in it. Returns the next cursor, '' at the end.
+local function scan(command, key, cursor, count, each)
+  local reply = redis.call(command, key, cursor == '' and '0' or cursor, 'COUNT', count)
+  for i = 1, #reply[2], 2 do each(reply[2][i], reply[2][i + 1]) end
   return reply[1] ~= '0' and reply[1] or ''
 end
 
+function checks.due(cursor, count)
+  return scan('ZSCAN', KEYS[3], cursor, count, function(id)
+    if not pending_row(id) then
+      wrong('due, but not pending', id, function() redis.call('ZREM', KEYS[3], id) end)
+    end
+  end)
+end
+
 function checks.parked(cursor, count)
-  local reply = redis.call('ZSCAN', KEYS[5], cursor == '' and '0' or cursor, 'COUNT', count)
-  for i = 1, #reply[2], 2 do
-    local member = reply[2][i]
+  return scan('ZSCAN', KEYS[5], cursor, count, function(member)
     local ms, seq = string.match(member, ':0*(%d+)%-0*(%d+)$')
     if not ms or not pending_row(ms .. '-' .. seq) then
       wrong('waits for its key, but is not pending', member, function() redis.call('ZREM', KEYS[5], member) end)
     end
-  end
-  return reply[1] ~= '0' and reply[1] or ''
+  end)
 end
 
 function checks.busy(cursor, count)
-  local reply = redis.call('HSCAN', KEYS[4], cursor == '' and '0' or cursor, 'COUNT', count)
-  for i = 1, #reply[2], 2 do
-    local key, id = reply[2][i], reply[2][i + 1]
+  return scan('HSCAN', KEYS[4], cursor, count, function(key, id)
     if not pending_row(id) then
       wrong('holds a key, but is not pending', id, function()
         free_key(KEYS[3], KEYS[4], KEYS[5], key, id, now)
       end)
     end
-  end
-  return reply[1] ~= '0' and reply[1] or ''
+  end)
 end
 
 return {checks[ARGV[4]](ARGV[5], ARGV[6]), problems}

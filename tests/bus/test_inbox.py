@@ -112,6 +112,16 @@ def test_old_notes_are_forgotten() -> None:
     assert [note.event_id for note in InboxEntry.objects.all()] == ["new"]
 
 
+def test_a_worker_forgets_old_notes(
+    run_worker: RunWorker, monkeypatch: pytest.MonkeyPatch, wait_until: WaitUntil
+) -> None:
+    monkeypatch.setattr("bus.worker.PURGE_SECONDS", 0.05)
+    inbox.run_once("email", write, event("old"))
+    InboxEntry.objects.update(done_at=timezone.now() - timedelta(days=inbox.KEPT_DAYS + 1))
+    with run_worker(Subscription("orders", "email", write, inbox=True)):
+        wait_until(lambda: not InboxEntry.objects.exists())
+
+
 def test_an_async_handler_cannot_have_an_inbox() -> None:
     async def handler(_: Event) -> None: ...
 
