@@ -1,7 +1,7 @@
 """`python3 tests/run.py`: install what the tests need, then lint, types and all tests. Any further words go to pytest.
 
-For a machine with Python 3.11 and pip, nothing else: standard library only. It writes to `.venv`, and where no
-Chromium is found, asks apt (as root or by sudo) or Playwright for one. pytest comes last, so that its closing
+For a machine with Python 3.11 and pip, nothing else: standard library only. It writes to `.venv`, and asks apt
+(as root or by sudo) for a Chromium and for Redis where there is none; without apt Playwright brings a Chromium. pytest comes last, so that its closing
 line is ours.
 """
 
@@ -21,7 +21,7 @@ CHECKS = (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"])
 
 def main(words: list[str]) -> int:
     make_environment()
-    install_browser()
+    install_programs()
     # Set here so that the type checker, which imports the settings, leaves no key in a person's data folder.
     os.environ.setdefault("SECRET_KEY", "for-checks-only")
     codes = [run(PYTHON, "-m", *check) for check in CHECKS]
@@ -37,18 +37,21 @@ def make_environment() -> None:
     must(sys.executable, "-m", "pip", "--python", PYTHON, "install", "--quiet", "--requirement", lock)
 
 
-def install_browser() -> None:
-    """A Chromium, and the library that Playwright's driver needs; a bare Debian has neither."""
+def install_programs() -> None:
+    """A Chromium, the library that Playwright's driver needs, and Debian's Redis: a bare Debian has none of them.
+
+    Where there is no apt, Playwright brings the browser, and the tests use those servers that there are.
+    """
     browser = any(shutil.which(name) for name in BROWSERS)
     driver = run(PYTHON, "-m", "playwright", "--version") == 0
-    missing = [name for name, there in (("chromium", browser), ("libatomic1", driver)) if not there]
-    if not missing:
-        return
-    if shutil.which("apt-get") and (os.geteuid() == 0 or shutil.which("sudo")):
+    redis = shutil.which("redis-cli")
+    wanted = {"chromium": browser, "libatomic1": driver, "redis-tools": redis}
+    missing = [name for name, there in wanted.items() if not there]
+    if missing and shutil.which("apt-get") and (os.geteuid() == 0 or shutil.which("sudo")):
         sudo = [] if os.geteuid() == 0 else ["sudo"]
         must(*sudo, "apt-get", "update", "-qq")
         must(*sudo, "apt-get", "install", "-qq", "--yes", "--no-install-recommends", *missing)
-    else:
+    elif not browser:
         must(PYTHON, "-m", "playwright", "install", "chromium")
 
 

