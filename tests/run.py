@@ -1,8 +1,8 @@
 """`python3 tests/run.py`: install what the tests need, then lint, types and all tests. Any further words go to pytest.
 
 For a machine with Python 3.11 and pip, nothing else: standard library only. It writes to `.venv`, and asks apt
-(as root or by sudo) for a Chromium and for Redis where there is none; without apt Playwright brings a Chromium. pytest comes last, so that its closing
-line is ours.
+(as root or by sudo) for a Chromium and for Redis where there is none; without apt Playwright brings a Chromium.
+pytest comes last, so that its closing line is ours.
 """
 
 from __future__ import annotations
