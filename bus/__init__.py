@@ -21,7 +21,10 @@ from bus.errors import (
     EventInvalid,
     EventTooLarge,
     FolderHeld,
+    GroupBusy,
+    GroupInvalid,
     PlatformUnsupported,
+    PositionInvalid,
     ServerError,
     ServerRefused,
     ServerTooOld,
@@ -45,7 +48,7 @@ __all__ = [  # noqa: RUF022  # by concept: this is the table of contents
     # errors
     "BusError", "ConfigError",
     "EventInvalid", "TopicInvalid", "DataInvalid", "EventTooLarge", "EventConflict",
-    "SubscriptionInvalid", "TimedOut",
+    "SubscriptionInvalid", "GroupInvalid", "GroupBusy", "PositionInvalid", "TimedOut",
     "ServerError", "ServerUnavailable", "ServerTooOld", "ServerRefused", "FolderHeld", "PlatformUnsupported",
 ]  # fmt: skip
 

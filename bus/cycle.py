@@ -21,6 +21,7 @@ from bus.errors import ServerError
 from bus.event import Event
 from bus.journal import Record, Step
 from bus.keys import Keys
+from bus.operations import Taken
 from bus.streams import Client
 from bus.subscription import Subscription, admitting, describe
 from bus.wire import Operation, together
@@ -32,6 +33,7 @@ SETTLE_ALONE_US: Final = 1_000  # an attempt that took longer is settled at once
 SETTLE_AFTER_SECONDS: Final = 0.01
 BUSY_SECONDS: Final = 0.02  # longest wait for news while handlers run beside it
 FULL_SECONDS: Final = 0.05  # pause of an ordered group when too many entries wait for their keys
+PAUSED_SECONDS: Final = 0.2  # how often a paused group is looked at
 IDLE_SECONDS: Final = 1.0  # longest wait for news: also how often due retries are looked for
 TROUBLE_SECONDS: Final = (0.1, 2.0)  # first and longest pause while the server is away
 
@@ -68,8 +70,11 @@ class Cycle:
         self._average_seconds = 0.005
         self._next_due = 0.0  # monotonic
         self._ordered = subscriptions[0].ordered
+        self.halts = subscriptions[0].on_dead == "halt"
         self._last_read = "$"  # ordered groups: news are entries after this one
         self._idle = False  # the last take brought nothing
+        self._paused = False
+        self._moves: int | None = None  # how often the group was rewound, as far as we know
         # The journal must not say "running" after it said how that ended: the lock is held while a batch
         # is announced, and taken before an outcome becomes ready to be settled.
         self._lock = threading.Lock()
@@ -151,6 +156,8 @@ class Cycle:
     def _steps(self, count: int) -> list[Operation[Any]]:
         """Unordered groups read natively, which is twice as fast; due retries are looked for now and then."""
         now = time.monotonic()
+        if self._paused:  # only scripts ask about that before they take anything
+            return [operations.take_due(self.keys, self.group, self.owner, count=count)]
         if now < self._next_due:
             block_ms = int(self._patience() * 1000)
             return [operations.take_new(self.keys, self.group, self.owner, count=count, block_ms=block_ms)]
@@ -172,6 +179,8 @@ class Cycle:
         if not all(taken.group_exists for taken in found):
             self._restore_group()
             return []
+        if self._must_stand_back(found[-1]):
+            return []
         now = time.monotonic()
         if self._ordered:
             self._next_due = now + IDLE_SECONDS
@@ -184,6 +193,19 @@ class Cycle:
         events = [event for taken in found for event in taken.events]
         self._idle = not events
         return events
+
+    def _must_stand_back(self, taken: Taken) -> bool:
+        """Whether somebody paused the group, or moved its position; then all that we hold is given back."""
+        moved = self._moves not in (None, taken.generation)
+        if moved or (taken.paused and not self._paused):
+            log.info("%s on %s: %s", self.group, self.keys.topic, "its position was moved" if moved else "paused")
+            self._recover()
+        elif self._paused and not taken.paused:
+            log.info("%s on %s: resumed", self.group, self.keys.topic)
+        self._paused, self._moves = taken.paused, taken.generation
+        if taken.paused:
+            self._stopping.wait(PAUSED_SECONDS)
+        return moved or taken.paused
 
     def _restore_group(self) -> None:
         """Somebody removed the group or its stream: begin again with what is there, and say so."""

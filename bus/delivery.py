@@ -100,7 +100,8 @@ def judge(outcome: Outcome, *, now: float, ordered: bool = False) -> Settlement:
     elif outcome.error is not None:
         failure = describe(outcome.error)
         delay = _retry_delay(outcome.subscription, event.attempt - event.attempts_before, outcome.error)
-        step, verdict = (Step.DEAD_LETTERED, b"d") if delay is None else (Step.RETRY_SCHEDULED, b"r")
+        given_up = b"h" if outcome.subscription.on_dead == "halt" else b"d"
+        step, verdict = (Step.DEAD_LETTERED, given_up) if delay is None else (Step.RETRY_SCHEDULED, b"r")
         delay_ms = int((delay or 0) * 1000)
     record = Record(step, event.entry, event.attempt, outcome.duration_us, ago_us, delay_ms, failure, list(outcome.log))
     return Settlement(verdict, record, event.key or "" if ordered else "")

@@ -38,6 +38,18 @@ class SubscriptionInvalid(BusError):
     """A subscription contradicts itself or another one of the same group."""
 
 
+class GroupInvalid(BusError):
+    """There is no such group on the topic."""
+
+
+class PositionInvalid(BusError):
+    """Where to move a group is said in a way that can't be read."""
+
+
+class GroupBusy(BusError):
+    """The group can't be moved as it is now; nothing was changed."""
+
+
 class ServerError(BusError):
     """The Redis or Valkey server behind the bus can't do what was asked."""
 

@@ -12,10 +12,11 @@ from typing import Any, Final, NamedTuple
 from bus import inspect, operations, tail
 from bus.keys import Keys
 from bus.streams import Client
-from bus.wire import Operation, call
+from bus.wire import Operation, call, together
 
-PARTS: Final = ("pending", "due", "parked", "busy")
+PARTS: Final = ("pending", "due", "parked", "busy", "halted")
 SLICE: Final = 500
+AT_ONCE: Final = 20  # groups looked at in one round trip
 
 
 class Problem(NamedTuple):
@@ -28,42 +29,57 @@ class Problem(NamedTuple):
     which: str
 
 
+class Part(NamedTuple):
+    """One index of a group, and how far it is checked."""
+
+    keys: Keys
+    group: str
+    ordered: bool
+    name: str
+    cursor: bytes = b""
+
+
 def check(client: Client, *, repair: bool = False) -> Iterator[Problem]:
     """What is wrong, group by group; `repair` mends each as it is found. Raises `ServerError`."""
     prefix = client.config.prefix
     partitions = client.run(tail.partitions(prefix))
-    for partition, row in client.run(inspect.groups(prefix, partitions)):
-        keys = Keys(prefix, *partition)
-        ordered = client.run(operations.keeps_order(keys, row["name"]))
-        for part in PARTS:
-            yield from _check_part(client, keys, (row["name"], part), ordered=ordered, repair=repair)
+    places = [
+        (Keys(prefix, *partition), row["name"]) for partition, row in client.run(inspect.groups(prefix, partitions))
+    ]
+    for first in range(0, len(places), AT_ONCE):
+        some = places[first : first + AT_ONCE]
+        ordered = client.run(together(*(operations.keeps_order(keys, group) for keys, group in some)))
+        yield from _check(
+            client,
+            [Part(*place, kept, name) for place, kept in zip(some, ordered, strict=True) for name in PARTS],
+            repair=repair,
+        )
 
 
-def _check_part(
-    client: Client, keys: Keys, wanted: tuple[str, str], *, ordered: bool, repair: bool
-) -> Iterator[Problem]:
-    cursor = b""
-    while True:
-        cursor, problems = client.run(_slice(keys, wanted, cursor, ordered=ordered, repair=repair))
-        yield from problems
-        if not cursor:
-            return
+def _check(client: Client, parts: list[Part], *, repair: bool) -> Iterator[Problem]:
+    """A slice of each of the parts in one round trip, then the next slice of those that are not through."""
+    while parts:
+        found = client.run(together(*(_slice(part, repair=repair) for part in parts)))
+        for _, problems in found:
+            yield from problems
+        parts = [part._replace(cursor=cursor) for part, (cursor, _) in zip(parts, found, strict=True) if cursor]
 
 
-def _slice(
-    keys: Keys, wanted: tuple[str, str], cursor: bytes, *, ordered: bool, repair: bool
-) -> Operation[tuple[bytes, Sequence[Problem]]]:
-    group, part = wanted
-    names = [keys.events, keys.journal, keys.due(group), keys.busy(group), keys.parked(group)]
-    args = [group.encode(), b"fsck", _flag(repair), part.encode(), cursor, b"%d" % SLICE, _flag(ordered)]
+def _slice(part: Part, *, repair: bool) -> Operation[tuple[bytes, Sequence[Problem]]]:
+    keys, group = part.keys, part.group
+    args = [
+        group.encode(),
+        b"fsck",
+        b"%d" % repair,
+        part.name.encode(),
+        part.cursor,
+        b"%d" % SLICE,
+        b"%d" % part.ordered,
+    ]
 
     def parse(replies: list[Any]) -> tuple[bytes, Sequence[Problem]]:
         following, found = replies[0]
         text = [(what.decode(), which.decode("utf-8", "backslashreplace")) for what, which in found]
         return following, [Problem(keys.topic, keys.partition, group, *row) for row in text]
 
-    return Operation([call("fsck", names, args)], parse)
-
-
-def _flag(value: bool) -> bytes:  # noqa: FBT001  # it is what it converts
-    return b"1" if value else b"0"
+    return Operation([call("fsck", keys.of_group(group), args)], parse)

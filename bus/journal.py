@@ -30,6 +30,8 @@ class Step(IntEnum):
     SKIPPED = 7  # left out: the group does not take this type
     LOST = 8  # the entry was pending, but its event is gone from the stream
     REPLAYED = 9  # a dead letter handed back to its group
+    DISCARDED = 10  # a dead letter put aside
+    RESTORED = 11  # a discarded one put back among the dead letters
 
     @property
     def word(self) -> str:
@@ -63,11 +65,24 @@ class Record(msgspec.Struct, frozen=True, array_like=True):
     log: list[str] = msgspec.field(default_factory=list)
 
 
+class Control(msgspec.Struct, frozen=True, array_like=True):
+    """What somebody did to a group as a whole: paused, resumed or rewound it, or its server's clock fell (rebased).
+
+    `before`, `after`: the group's positions (entries) around a rewind, the clock's ms around a rebase.
+    """
+
+    kind: str
+    who: str
+    reason: str = ""
+    before: str = ""
+    after: str = ""
+
+
 class JournalEntry(msgspec.Struct, frozen=True):
     """One entry of a partition's journal: the records of one batch of one group by one worker.
 
     `position` is its own stream id, so `at_ms` is the server's clock. When `subscription` is set the
-    entry says that the group began (or changed) its subscription and holds no records.
+    entry says that the group began (or changed) its subscription and holds no records; neither does one with `control`.
     """
 
     position: str
@@ -75,6 +90,7 @@ class JournalEntry(msgspec.Struct, frozen=True):
     worker: str
     records: list[Record]
     subscription: SubscriptionRecord | None = None
+    control: Control | None = None
 
     @property
     def at_ms(self) -> int:
@@ -90,11 +106,13 @@ class SubscriptionRecord(msgspec.Struct, frozen=True):
     handlers: list[str] = msgspec.field(default_factory=list)
     version: str = ""
     start: str = "0-0"
+    on_dead: str = "continue"
 
 
 _pack = msgspec.msgpack.Encoder().encode
 _unpack_records = msgspec.msgpack.Decoder(list[Record]).decode
 _unpack_subscription = msgspec.msgpack.Decoder(SubscriptionRecord).decode
+_unpack_control = msgspec.msgpack.Decoder(Control).decode
 
 
 def pack(records: list[Record]) -> bytes:
@@ -110,7 +128,7 @@ def pack_subscription(subscription: SubscriptionRecord) -> bytes:
 def unpack(position: str, flat: Iterable[bytes]) -> JournalEntry:
     """A journal entry from its fields.
 
-    `g` group, `w` worker, `b` batch, `x` entries that were stale, `s` subscription, `o` where it starts.
+    `g` group, `w` worker, `b` batch, `x` entries that were stale, `s` subscription, `o` where it starts, `c` control.
 
     Raises `ValueError` when the entry was not written by a bus of this version.
     """
@@ -125,6 +143,7 @@ def unpack(position: str, flat: Iterable[bytes]) -> JournalEntry:
         worker=fields.get(b"w", b"").decode("utf-8", "backslashreplace"),
         records=[r for r in records if r.entry not in stale] if stale else records,
         subscription=_subscription(subscription, fields.get(b"o", b"0-0")) if subscription else None,
+        control=_unpack_control(fields[b"c"]) if b"c" in fields else None,
     )
 
 

@@ -3,11 +3,14 @@
 Keys (all of one partition share a hash tag, so that one script is one slot):
   <prefix>:{<topic>/<n>}              events          stream
   <prefix>:{<topic>/<n>}:journal      journal         stream
-  <prefix>:{<topic>/<n>}:meta         subscriptions   hash, `sub:<group>` → packed subscription
+  <prefix>:{<topic>/<n>}:meta         by group        hash, `sub:<g>` → packed subscription, `paused:<g>` → who did it,
+                                      `generation:<g>` → times rewound, `clock:<g>` → latest time seen, in ms
   <prefix>:{<topic>/<n>}:due:<g>      retries         zset, entry → due ms
   <prefix>:{<topic>/<n>}:busy:<g>     ordered groups  hash, key → the entry that has it
   <prefix>:{<topic>/<n>}:parked:<g>   ordered groups  zset of equal scores, `<digest of key>:<padded entry>`
   <prefix>:{<topic>/<n>}:dead:<g>     dead letters    stream, each with a copy of its event
+  <prefix>:{<topic>/<n>}:discarded:<g> discarded ones stream, as dead letters; kept for a month
+  <prefix>:{<topic>/<n>}:halted:<g>   on_dead="halt"  hash, key → `<entry> <dead letter>` that blocks it
   <prefix>:{<topic>/<n>}:replayed:<g> replays         hash, entry → attempts before it was handed back
   <prefix>:{<topic>/<n>}:crashes:<g>  crash counts    hash, entry → times its worker died
   <prefix>:{<topic>/<n>}:seen:<id>    publish dedupe  string with a time to live
@@ -20,6 +23,7 @@ Keys (all of one partition share a hash tag, so that one script is one slot):
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 
 @dataclass(frozen=True)
@@ -42,11 +46,21 @@ class Keys:
     def meta(self) -> bytes:
         return self.events + b":meta"
 
+    def of_group(self, group: str) -> tuple[bytes, ...]:
+        """What every script of a group gets as its keys, in the order that `scripts/_shared.lua` names them."""
+        return _of_group(self, group)
+
     def due(self, group: str) -> bytes:
         return self.events + b":due:" + group.encode()
 
     def dead(self, group: str) -> bytes:
         return self.events + b":dead:" + group.encode()
+
+    def discarded(self, group: str) -> bytes:
+        return self.events + b":discarded:" + group.encode()
+
+    def halted(self, group: str) -> bytes:
+        return self.events + b":halted:" + group.encode()
 
     def busy(self, group: str) -> bytes:
         return self.events + b":busy:" + group.encode()
@@ -62,6 +76,16 @@ class Keys:
 
     def seen(self, event_id: str) -> bytes:
         return self.events + b":seen:" + event_id.encode()
+
+
+@lru_cache(maxsize=4096)  # asked for with every batch
+def _of_group(keys: Keys, group: str) -> tuple[bytes, ...]:
+    return (
+        keys.events, keys.journal, keys.meta,
+        keys.due(group), keys.busy(group), keys.parked(group),
+        keys.dead(group), keys.discarded(group), keys.halted(group),
+        keys.crashes(group), keys.replayed(group),
+    )  # fmt: skip
 
 
 def global_key(prefix: str, name: str) -> bytes:

@@ -19,23 +19,30 @@ from bus.wire import Operation, call
 MAX_BATCH: Final = 500
 MAX_WAITING: Final = 10_000  # entries of an ordered group that wait for their keys
 FORGET_WORKER_MS: Final = 3_600_000
+CLOCK_TOLERANCE_MS: Final = 2_000  # a server's clock may fall so far without retries being moved
 MISSING: Final = object()  # in the place of a reply: the group is not there
 
 
 class Settlement(NamedTuple):
-    """How one attempt ended: acknowledged (succeeded or skipped), retried later, or dead."""
+    """How one attempt ended: acknowledged (succeeded or skipped), retried later, dead, or dead and its key blocked."""
 
-    verdict: bytes  # b"a", b"r" or b"d"
+    verdict: bytes  # b"a", b"r", b"d" or b"h"
     record: Record
     key: str = ""  # of an ordered group's event: what it frees for the next one
 
 
 class Taken(NamedTuple):
-    """Deliveries handed to an owner. `next_due_ms`: until the next retry is due, None when none waits."""
+    """Deliveries handed to an owner. `next_due_ms`: until the next retry is due, None when none waits.
+
+    `paused`: whoever got events all the same must give them back. `generation`: changes when the group's position was
+    moved; an owner must then give back what it holds and take a new name.
+    """
 
     events: list[Event]
     next_due_ms: int | None = None
     group_exists: bool = True
+    paused: bool = False
+    generation: int = 0
     last_read: str = ""  # ordered groups: the last new entry that was read, taken or not
     full: bool = False  # ordered groups: too many entries wait for their keys, so nothing new is read
 
@@ -95,9 +102,8 @@ def publish_batch(
 def subscribe(keys: Keys, group: str, subscription: SubscriptionRecord, *, start: str, worker: str) -> Operation[bool]:
     """Create the group where it is missing, and record what it subscribes to. Result: whether it was created."""
     args = [group.encode(), start.encode(), worker.encode(), pack_subscription(subscription)]
-    left_behind = [*_group_keys(keys, group)[2:], keys.crashes(group), keys.replayed(group)]
     return Operation(
-        [call("subscribe", [keys.events, keys.journal, keys.meta, *left_behind], args)],
+        [call("subscribe", keys.of_group(group), args)],
         lambda replies: bool(replies[0][0]),
     )
 
@@ -108,13 +114,16 @@ def take_new(keys: Keys, group: str, owner: str, *, count: int, block_ms: int | 
     command = (b"XREADGROUP", b"GROUP", group.encode(), owner.encode(), b"COUNT", b"%d" % count, *block)
 
     def parse(replies: list[Any]) -> Taken:
-        if replies[0] is None or replies[0] is MISSING:
-            return Taken([], group_exists=replies[0] is None)
-        rows = replies[0][0][1]
-        return Taken([_event(keys, row[0], row[1], 1) for row in rows if row[1]])
+        found, (paused, generation) = replies
+        if found is MISSING:
+            return Taken([], group_exists=False)
+        events = [_event(keys, row[0], row[1], 1) for row in found[0][1] if row[1]] if found else []
+        return Taken(events, paused=paused is not None, generation=int(generation or 0))
 
+    # Asked after the read, which may have waited while somebody paused the group.
+    control = (b"HMGET", keys.meta, b"paused:" + group.encode(), b"generation:" + group.encode())
     return Operation(
-        [(*command, b"STREAMS", keys.events, b">")],
+        [(*command, b"STREAMS", keys.events, b">"), control],
         parse,
         block_seconds=(block_ms or 0) / 1000,
         tolerated={"NOGROUP": MISSING, "UNBLOCKED": MISSING},
@@ -127,13 +136,11 @@ def take_due(keys: Keys, group: str, owner: str, *, count: int) -> Operation[Tak
     def parse(replies: list[Any]) -> Taken:
         if replies[0] is MISSING:
             return Taken([], group_exists=False)
-        rows, next_due = replies[0]
-        events = [_event(keys, row[0], row[1], row[2], row[3]) for row in rows]
-        return Taken(events, next_due if next_due >= 0 else None)
+        return _taken(keys, *replies[0])
 
     args = [group.encode(), owner.encode(), b"%d" % count]
     return Operation(
-        [call("take_due", _taking_keys(keys, group), args)],
+        [call("take_due", keys.of_group(group), args)],
         parse,
         tolerated={"NOGROUP": MISSING},
     )
@@ -145,13 +152,12 @@ def take_ordered(keys: Keys, group: str, owner: str, *, count: int) -> Operation
     def parse(replies: list[Any]) -> Taken:
         if replies[0] is MISSING:
             return Taken([], group_exists=False)
-        rows, next_due, last, full = replies[0]
-        events = [_event(keys, row[0], row[1], row[2], row[3]) for row in rows]
-        return Taken(events, next_due if next_due >= 0 else None, last_read=last.decode(), full=bool(full))
+        *taken, last, full = replies[0]
+        return _taken(keys, *taken)._replace(last_read=last.decode(), full=bool(full))
 
     args = [group.encode(), owner.encode(), b"%d" % count, b"%d" % MAX_WAITING]
     return Operation(
-        [call("take_ordered", _taking_keys(keys, group), args)],
+        [call("take_ordered", keys.of_group(group), args)],
         parse,
         tolerated={"NOGROUP": MISSING},
     )
@@ -182,7 +188,7 @@ def settle(
         return frozenset(entries if replies[0] is MISSING else (entry.decode() for entry in replies[0]))
 
     return Operation(
-        [call("settle", _ending_keys(keys, group), args)],
+        [call("settle", keys.of_group(group), args)],
         parse,
         tolerated={"NOGROUP": MISSING},
     )
@@ -198,7 +204,7 @@ def release(keys: Keys, group: str, owner: str) -> Operation[int]:
     """Give back what the owner holds, up to 500 entries. The owner's name must not take again."""
     args = [group.encode(), owner.encode(), b"%d" % MAX_BATCH]
     return Operation(
-        [call("release", [keys.events, keys.journal, keys.due(group)], args)],
+        [call("release", keys.of_group(group), args)],
         lambda replies: 0 if replies[0] is MISSING else int(replies[0]),
         tolerated={"NOGROUP": MISSING},
     )
@@ -207,7 +213,7 @@ def release(keys: Keys, group: str, owner: str) -> Operation[int]:
 def leave(keys: Keys, group: str, owner: str) -> Operation[None]:
     """Remove an owner that holds nothing from the group's list."""
     return Operation(
-        [call("leave", [keys.events], [group.encode(), owner.encode()])],
+        [call("leave", keys.of_group(group), [group.encode(), owner.encode()])],
         lambda _: None,
         tolerated={"NOGROUP": MISSING},
     )
@@ -223,19 +229,22 @@ def owners(keys: Keys, group: str) -> Operation[list[str]]:
     return Operation([(b"XPENDING", keys.events, group.encode())], parse, tolerated={"NOGROUP": MISSING})
 
 
-def reclaim(keys: Keys, group: str, worker: str, dead_owners: Mapping[str, int], *, max_crashes: int) -> Operation[int]:
+def reclaim(
+    keys: Keys, group: str, worker: str, dead_owners: Mapping[str, int], *, max_crashes: int, halts: bool = False
+) -> Operation[int]:
     """Make due at once what dead owners hold (owner → least idle ms). Result: how many entries.
 
-    An entry whose workers died `max_crashes` times is dead-lettered instead.
+    An entry whose workers died `max_crashes` times is dead-lettered instead, and then blocks its key if `halts`.
     """
     failure = Failure("CrashLoop", f"its worker died {max_crashes} times while handling it", fingerprint="crash-loop")
     args = [
-        group.encode(), worker.encode(), b"%d" % max_crashes, msgspec.msgpack.encode(failure), b"%d" % MAX_BATCH,
+        group.encode(), worker.encode(), b"%d" % max_crashes, msgspec.msgpack.encode(failure), b"%d" % halts,
+        b"%d" % MAX_BATCH,
     ]  # fmt: skip
     for owner, idle_ms in dead_owners.items():
         args += (owner.encode(), b"%d" % idle_ms)
     return Operation(
-        [call("reclaim", _ending_keys(keys, group), args)],
+        [call("reclaim", keys.of_group(group), args)],
         lambda replies: 0 if replies[0] is MISSING else int(replies[0]),
         tolerated={"NOGROUP": MISSING},
     )
@@ -245,19 +254,18 @@ def dead_letters(keys: Keys, group: str, *, after: str = "", count: int = MAX_BA
     """The group's dead letters on this partition, oldest first, those after id `after`."""
     start = f"({after}" if after else "-"
     command = (b"XRANGE", keys.dead(group), start.encode(), b"+", b"COUNT", b"%d" % count)
-    return Operation([command], lambda replies: [_dead_letter(keys, row) for row in replies[0]])
+    return Operation([command], lambda replies: [dead_letter(keys, row) for row in replies[0]])
 
 
 def replay(keys: Keys, group: str, ids: Sequence[str], *, who: str, ordered: bool) -> Operation[Replayed]:
     """Hand dead letters (up to 500 ids) back to their group. One that was handed back before is passed over."""
-    script_keys = [*_group_keys(keys, group), keys.dead(group), keys.replayed(group)]
     args = [group.encode(), who.encode(), b"1" if ordered else b"0", *(one.encode() for one in ids)]
 
     def parse(replies: list[Any]) -> Replayed:
         done, *gone = replies[0]
         return Replayed(int(done), [one.decode() for one in gone])
 
-    return Operation([call("replay", script_keys, args)], parse)
+    return Operation([call("replay", keys.of_group(group), args)], parse)
 
 
 def keeps_order(keys: Keys, group: str) -> Operation[bool]:
@@ -268,6 +276,22 @@ def keeps_order(keys: Keys, group: str) -> Operation[bool]:
         return bool(packed) and msgspec.msgpack.decode(packed, type=SubscriptionRecord).ordered
 
     return Operation([(b"HGET", keys.meta, f"sub:{group}".encode())], parse)
+
+
+def rebase(keys: Keys, group: str, who: str) -> Operation[int]:
+    """Look at the server's clock, and move retries back with it where it fell. Result: by how many ms it fell, or 0."""
+    args = [group.encode(), who.encode(), b"%d" % CLOCK_TOLERANCE_MS]
+    return Operation([call("rebase", keys.of_group(group), args)], lambda replies: int(replies[0]))
+
+
+def reap(keys: Keys, group: str) -> Operation[int]:
+    """Remove names of owners that hold nothing and were not heard of for an hour. Result: how many, at most 500."""
+    args = [group.encode(), b"%d" % FORGET_WORKER_MS, b"%d" % MAX_BATCH]
+    return Operation(
+        [call("reap", keys.of_group(group), args)],
+        lambda replies: 0 if replies[0] is MISSING else int(replies[0]),
+        tolerated={"NOGROUP": MISSING},
+    )
 
 
 def heartbeat(prefix: str, worker: str, info: bytes) -> Operation[int]:
@@ -293,16 +317,9 @@ def entry_order(entry: str) -> tuple[int, int]:
     return int(ms), int(sequence or 0)
 
 
-def _group_keys(keys: Keys, group: str) -> list[bytes]:
-    return [keys.events, keys.journal, keys.due(group), keys.busy(group), keys.parked(group)]
-
-
-def _taking_keys(keys: Keys, group: str) -> list[bytes]:
-    return [*_group_keys(keys, group), keys.replayed(group)]
-
-
-def _ending_keys(keys: Keys, group: str) -> list[bytes]:
-    return [*_group_keys(keys, group), keys.dead(group), keys.crashes(group), keys.replayed(group)]
+def _taken(keys: Keys, rows: list[Any], next_due: int, paused: int, generation: int) -> Taken:
+    events = [_event(keys, row[0], row[1], row[2], row[3]) for row in rows]
+    return Taken(events, next_due if next_due >= 0 else None, paused=bool(paused), generation=generation)
 
 
 def _event(keys: Keys, entry: bytes, flat: list[bytes], attempt: int, before: int = 0) -> Event:
@@ -330,10 +347,11 @@ def _added(reply: list[Any]) -> list[str]:
 def _more(verdict: bytes, record: Record) -> bytes:
     if verdict == b"r":
         return b"%d" % record.due_in_ms
-    return msgspec.msgpack.encode(record.failure) if verdict == b"d" else b""
+    return b"" if verdict == b"a" else msgspec.msgpack.encode(record.failure)
 
 
-def _dead_letter(keys: Keys, row: list[Any]) -> DeadLetter:
+def dead_letter(keys: Keys, row: list[Any]) -> DeadLetter:
+    """A dead letter from its row in the stream."""
     own, flat = row[0].decode(), row[1]
     kept = dict(zip(flat[:6:2], flat[1:6:2], strict=True))  # written by our own script, before the event's fields
     attempts = int(kept[b"attempt"])

@@ -18,6 +18,7 @@ from bus.journal import SubscriptionRecord
 Handler = Callable[[Event], object] | Callable[[Event], Awaitable[object]]
 H = TypeVar("H", bound=Callable[[Event], object])
 Start = Literal["latest", "earliest"]
+OnDead = Literal["continue", "halt"]
 
 MAX_ATTEMPTS: Final = 1000
 MAX_CONCURRENCY: Final = 256
@@ -65,6 +66,7 @@ class Subscription:
     start: Start = "latest"
     concurrency: int = 1
     inbox: bool = False
+    on_dead: OnDead = "continue"
 
     @property
     def name(self) -> str:
@@ -128,12 +130,15 @@ def subscribe(
     start: Start = "latest",
     concurrency: int = 1,
     inbox: bool = False,
+    on_dead: OnDead = "continue",
 ) -> Callable[[H], H]:
     """Decorator: `handler(event)` gets every event of the topic (of these types), at least once.
 
     `start`: where a new group begins, after what is there ("latest") or with it ("earliest").
     `concurrency`: how many deliveries one worker process runs at once. `inbox`: the handler's work in Django's
-    default database takes effect once, however often the event is delivered.
+    default database takes effect once, however often the event is delivered. `on_dead`: whether a dead letter of an
+    ordered group lets the next event of its key run ("continue"), or blocks its key until somebody replays or
+    discards it ("halt").
     Raises `TopicInvalid` or `SubscriptionInvalid`.
     """
 
@@ -149,6 +154,7 @@ def subscribe(
             start=start,
             concurrency=concurrency,
             inbox=inbox,
+            on_dead=on_dead,
         )
         _check_numbers(subscription)
         if inbox and subscription.is_async:
@@ -170,6 +176,7 @@ def describe(subscriptions: Sequence[Subscription]) -> SubscriptionRecord:
         ordered=subscriptions[0].ordered,
         attempts=max(subscription.retry.attempts for subscription in subscriptions),
         handlers=sorted(subscription.name for subscription in subscriptions),
+        on_dead=subscriptions[0].on_dead,
     )
 
 
@@ -193,6 +200,10 @@ def _check_numbers(subscription: Subscription) -> None:
         raise SubscriptionInvalid(f"expected start 'latest' or 'earliest', got {subscription.start!r}")
     if not 0 < subscription.timeout_seconds <= 86_400:
         raise SubscriptionInvalid(f"expected timeout_seconds from 0 to 86,400, got {subscription.timeout_seconds!r}")
+    if subscription.on_dead not in ("continue", "halt"):
+        raise SubscriptionInvalid(f"expected on_dead 'continue' or 'halt', got {subscription.on_dead!r}")
+    if subscription.on_dead == "halt" and not subscription.ordered:
+        raise SubscriptionInvalid("expected ordered=True with on_dead='halt': without order no key can be blocked")
     if not 1 <= subscription.concurrency <= MAX_CONCURRENCY:
         raise SubscriptionInvalid(f"expected concurrency from 1 to {MAX_CONCURRENCY}, got {subscription.concurrency!r}")
 
@@ -205,7 +216,11 @@ def _check_compatible(one: Subscription, other: Subscription) -> None:
         raise SubscriptionInvalid(
             f"{same} would both handle {both}; use another group (each group gets every event) or disjoint types"
         )
-    if (one.ordered, one.start, one.concurrency) != (other.ordered, other.start, other.concurrency):
-        raise SubscriptionInvalid(f"{same} must agree on ordered, start and concurrency")
+    if _shared(one) != _shared(other):
+        raise SubscriptionInvalid(f"{same} must agree on ordered, on_dead, start and concurrency")
     if (one.inbox and other.is_async) or (other.inbox and one.is_async):
         raise SubscriptionInvalid(f"{same}: an async handler can't share a group with one that has inbox=True")
+
+
+def _shared(subscription: Subscription) -> tuple[object, ...]:
+    return subscription.ordered, subscription.on_dead, subscription.start, subscription.concurrency

@@ -26,12 +26,27 @@ from bus.keys import Keys
 from bus.streams import Client, connect
 from bus.subscription import Registry, Subscription, describe
 from bus.subscription import registry as default_registry
+from bus.wire import together
 
 MAX_CRASHES = 3  # a delivery whose workers died this often is dead-lettered
 WATCH_SECONDS = 0.02
+JUMP_MS = 1_000
+REAP_SECONDS = 600
 PURGE_SECONDS = 600  # an inbox forgets at most a thousand notes each time
 
 log = logging.getLogger("bus.worker")
+
+
+class ServerClock:
+    """Compares the server's clock with our own steady one."""
+
+    def __init__(self) -> None:
+        self._offset_ms: float | None = None
+
+    def jumped(self, now_ms: int) -> bool:
+        """Whether it has jumped since the last time, or this is the first: then nobody knows."""
+        before, self._offset_ms = self._offset_ms, now_ms - time.monotonic() * 1000
+        return before is None or abs(self._offset_ms - before) > JUMP_MS
 
 
 class Worker:
@@ -121,17 +136,31 @@ class Worker:
     def _pulse(self, client: Client, cycles: list[Cycle]) -> None:
         """Beat three times a lease; once we have beaten for a whole lease, reclaim what dead workers held.
 
-        After trouble with the server everybody's heartbeat is old: to reclaim at once would take from the living.
+        After trouble with the server, or a jump of its clock, everybody's heartbeat is old: to reclaim at once would
+        take from the living.
         """
-        healthy_since = time.monotonic()
+        clock = ServerClock()
+        healthy_since, next_reap = time.monotonic(), 0.0
         while not self._gone.wait(self.config.lease_seconds / 3):
+            now = time.monotonic()
             try:
-                self._beat(client)
-                if time.monotonic() - healthy_since >= self.config.lease_seconds:
+                if clock.jumped(self._beat(client)):
+                    healthy_since = now
+                self._rebase(client, cycles)
+                if now - healthy_since >= self.config.lease_seconds:
                     self._reclaim(client, cycles)
+                if now >= next_reap:
+                    next_reap = now + REAP_SECONDS
+                    client.run(together(*(operations.reap(cycle.keys, cycle.group) for cycle in cycles)))
             except ServerError as error:
-                healthy_since = time.monotonic()
+                healthy_since = now
                 log.debug("no heartbeat: %s", error)
+
+    def _rebase(self, client: Client, cycles: list[Cycle]) -> None:
+        """Let the server look at its clock."""
+        fell = client.run(together(*(operations.rebase(cycle.keys, cycle.group, self.id) for cycle in cycles)))
+        if max(fell):
+            log.warning("the server's clock fell by %.1f s; retries were moved back with it", max(fell) / 1000)
 
     def _forget(self) -> None:
         """Purge the inbox now and then. A thread of its own: a database that is locked must not stop the heartbeat."""
@@ -141,7 +170,8 @@ class Worker:
             except Exception:  # whatever the database raises, there is a next time
                 log.exception("the inbox could not be purged")
 
-    def _beat(self, client: Client) -> None:
+    def _beat(self, client: Client) -> int:
+        """Say that we live. Result: the server's clock in ms."""
         info = inspect.WorkerInfo(
             host=socket.gethostname(),
             pid=os.getpid(),
@@ -149,7 +179,7 @@ class Worker:
             started_ms=self._started_ms,
             lease_ms=int(self.config.lease_seconds * 1000),
         )
-        client.run(operations.heartbeat(self.config.prefix, self.id, msgspec.json.encode(info)))
+        return client.run(operations.heartbeat(self.config.prefix, self.id, msgspec.json.encode(info)))
 
     def _reclaim(self, client: Client, cycles: list[Cycle]) -> None:
         states = {worker.id: worker.alive for worker in client.run(inspect.workers(self.config.prefix))}
@@ -157,7 +187,9 @@ class Worker:
             dead = self._dead_owners(client.run(operations.owners(cycle.keys, cycle.group)), states)
             if not dead:
                 continue
-            operation = operations.reclaim(cycle.keys, cycle.group, self.id, dead, max_crashes=MAX_CRASHES)
+            operation = operations.reclaim(
+                cycle.keys, cycle.group, self.id, dead, max_crashes=MAX_CRASHES, halts=cycle.halts
+            )
             if count := client.run(operation):
                 log.warning("%s on %s: reclaimed %d of dead workers", cycle.group, cycle.keys.topic, count)
 

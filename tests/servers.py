@@ -14,13 +14,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from functools import cache
 from pathlib import Path
 from typing import Self
 
 from bus import lifeline
 from bus.server import find_binary
+from tests.conftest import wait_for
 
 START_SECONDS = 20.0
 STRICT = {"appendonly": "yes", "appendfsync": "always", "save": "", "maxmemory-policy": "noeviction"}
@@ -85,12 +85,7 @@ class Server:
             self._process = subprocess.Popen(
                 command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
-        deadline = time.monotonic() + START_SECONDS
-        while not self._answers():
-            said = (self.folder / "server.log").read_text(errors="replace")[-500:]
-            assert self._process.poll() is None, f"the server ended: {said}"
-            assert time.monotonic() < deadline, f"the server does not serve: {said}"
-            time.sleep(0.01)
+        wait_for(self._serves, seconds=START_SECONDS, what=f"the server on {self.folder}")
         return self
 
     def signal(self, number: signal.Signals) -> None:
@@ -109,7 +104,10 @@ class Server:
     def __exit__(self, *exception: object) -> None:
         self.kill()
 
-    def _answers(self) -> bool:
+    def _serves(self) -> bool:
+        said = (self.folder / "server.log").read_text(errors="replace")[-500:]
+        assert self._process
+        assert self._process.poll() is None, f"the server ended: {said}"
         try:
             with socket.socket(socket.AF_INET if self.port else socket.AF_UNIX) as probe:
                 probe.settimeout(1)

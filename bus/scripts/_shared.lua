@@ -1,6 +1,12 @@
--- Shared by every script, behind the table STEP, made from bus.journal.Step. No script parses a payload; each
--- begins with the keys it may touch.
-local PARKED = '~'
+-- Shared by every script, behind the table STEP, made from bus.journal.Step. No script parses a payload.
+--
+-- KEYS of a group on a partition, the same for each of its scripts (others say their own):
+local EVENTS, JOURNAL, META = KEYS[1], KEYS[2], KEYS[3] -- streams; hash, see bus/keys.py
+local DUE, BUSY, PARKED = KEYS[4], KEYS[5], KEYS[6] -- zset entry → ms; hash key → entry; zset of waiting members
+local DEAD, DISCARDED, HALTED = KEYS[7], KEYS[8], KEYS[9] -- streams; hash key → entry and dead letter
+local CRASHES, REPLAYED = KEYS[10], KEYS[11] -- hashes entry → number
+
+local NOBODY = '~' -- owner of what waits for its time or for its key
 local MAX_FIELDS = 6000 -- names and values that unpack may spread
 
 local function now_ms()
@@ -8,26 +14,45 @@ local function now_ms()
   return t[1] * 1000 + math.floor(t[2] / 1000)
 end
 
--- XREADGROUP and XCLAIM answer {} when the entry is gone from the stream.
-local function park(events, group, id, count)
-  redis.call('XCLAIM', events, group, PARKED, 0, id, 'RETRYCOUNT', count, 'JUSTID')
-end
-
--- Copies the event to the dead letters and takes it out of the group. Returns the event's fields, if it is there.
-local function bury(events, dead, group, id, count, failure)
-  local found = redis.call('XRANGE', events, id, id)
-  if found[1] then
-    local fields = found[1][2]
-    redis.call('XADD', dead, '*', 'entry', id, 'attempt', count, 'failure', failure,
-      unpack(fields, 1, math.min(#fields, MAX_FIELDS)))
-  end
-  redis.call('XACK', events, group, id)
-  return found[1] and found[1][2]
+-- The first write of a script decides whether a server out of memory refuses it. This one always may, so that
+-- deliveries go on while publishing can't.
+local function allow_when_full()
+  redis.call('ZREM', DUE, '')
 end
 
 local function field_of(flat, name)
   for i = 1, #flat, 2 do
     if flat[i] == name then return flat[i + 1] end
+  end
+end
+
+-- The group's position, the last entry that it was given; nothing when there is no such group.
+local function position_of(group)
+  if redis.call('EXISTS', EVENTS) == 0 then return nil end
+  for _, flat in ipairs(redis.call('XINFO', 'GROUPS', EVENTS)) do
+    if field_of(flat, 'name') == group then return field_of(flat, 'last-delivered-id') end
+  end
+end
+
+local function parts(id)
+  local ms, seq = string.match(id, '^(%d+)-(%d+)$')
+  return tonumber(ms), tonumber(seq)
+end
+
+local function is_older(a, b)
+  local a_ms, a_seq = parts(a)
+  local b_ms, b_seq = parts(b)
+  return a_ms < b_ms or (a_ms == b_ms and a_seq < b_seq)
+end
+
+-- XREADGROUP and XCLAIM answer {} when the entry is gone from the stream.
+local function park(group, id, count)
+  redis.call('XCLAIM', EVENTS, group, NOBODY, 0, id, 'RETRYCOUNT', count, 'JUSTID')
+end
+
+local function forget_counts(ids)
+  for _, name in ipairs({CRASHES, REPLAYED}) do
+    if #ids > 0 and redis.call('EXISTS', name) == 1 then redis.call('HDEL', name, unpack(ids)) end
   end
 end
 
@@ -41,51 +66,86 @@ local function waiting_member(key, id)
   return digest_of(key) .. ':' .. string.rep('0', 20 - #ms) .. ms .. '-' .. string.rep('0', 20 - #seq) .. seq
 end
 
+local function entry_of_waiting(member)
+  local ms, seq = string.match(member, ':0*(%d+)%-0*(%d+)$')
+  return ms and ms .. '-' .. seq
+end
+
 -- The entry `id` of an ordered key has left the group: its key passes to the next one that waits, due at once.
-local function free_key(due, busy, parked, key, id, now)
-  if redis.call('HGET', busy, key) ~= id then return end
+local function free_key(key, id, now)
+  if redis.call('HGET', BUSY, key) ~= id then return end
   local digest = digest_of(key)
-  local following = redis.call('ZRANGEBYLEX', parked, '[' .. digest .. ':', '(' .. digest .. ';', 'LIMIT', 0, 1)[1]
+  local following = redis.call('ZRANGEBYLEX', PARKED, '[' .. digest .. ':', '(' .. digest .. ';', 'LIMIT', 0, 1)[1]
   if following then
-    local ms, seq = string.match(following, ':0*(%d+)%-0*(%d+)$')
-    redis.call('ZREM', parked, following)
-    redis.call('HSET', busy, key, ms .. '-' .. seq)
-    redis.call('ZADD', due, now, ms .. '-' .. seq)
+    local next_id = entry_of_waiting(following)
+    redis.call('ZREM', PARKED, following)
+    redis.call('HSET', BUSY, key, next_id)
+    redis.call('ZADD', DUE, now, next_id)
   else
-    redis.call('HDEL', busy, key)
+    redis.call('HDEL', BUSY, key)
   end
+end
+
+-- An event that enters the group again takes its key, or waits for it behind whoever has it.
+local function due_or_waiting(key, id, now)
+  if key == '' or redis.call('HSETNX', BUSY, key, id) == 1 or redis.call('HGET', BUSY, key) == id then
+    redis.call('ZADD', DUE, now, id)
+  else
+    redis.call('ZADD', PARKED, 0, waiting_member(key, id))
+  end
+end
+
+-- Copies the event to the dead letters and takes it out of the group. With `halts` it goes on holding its key, so
+-- that no other event of that key runs. Returns its key (nothing when the event is gone), and whether it holds it.
+local function bury(group, id, count, failure, halts)
+  local found, key, holds = redis.call('XRANGE', EVENTS, id, id)[1], nil, false
+  if found then
+    local letter = redis.call('XADD', DEAD, '*', 'entry', id, 'attempt', count, 'failure', failure,
+      unpack(found[2], 1, math.min(#found[2], MAX_FIELDS)))
+    key = field_of(found[2], 'partitionkey')
+    holds = halts and key ~= nil and redis.call('HGET', BUSY, key) == id
+    if holds then redis.call('HSET', HALTED, key, id .. ' ' .. letter) end
+  end
+  redis.call('XACK', EVENTS, group, id)
+  return key, holds
 end
 
 -- Takes retries whose time has come, at most `count`: {id, fields, delivery count, attempts before a replay}…
 -- An event that is gone is acknowledged and journalled as lost.
-local function take_due(events, journal, due, busy, parked, replayed, group, owner, count)
+local function take_due(group, owner, count)
   local now, taken, lost = now_ms(), {}, {}
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, count)) do
-    local pending = redis.call('XPENDING', events, group, id, id, 1)[1]
-    redis.call('ZREM', due, id)
-    if pending and pending[2] == PARKED then
-      if redis.call('XRANGE', events, id, id)[1] then
-        local claimed = redis.call('XCLAIM', events, group, owner, 0, id)[1]
-        taken[#taken + 1] = {id, claimed[2], pending[4] + 1, tonumber(redis.call('HGET', replayed, id) or 0)}
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', DUE, '-inf', now, 'LIMIT', 0, count)) do
+    local pending = redis.call('XPENDING', EVENTS, group, id, id, 1)[1]
+    redis.call('ZREM', DUE, id)
+    if pending and pending[2] == NOBODY then
+      if redis.call('XRANGE', EVENTS, id, id)[1] then
+        local claimed = redis.call('XCLAIM', EVENTS, group, owner, 0, id)[1]
+        taken[#taken + 1] = {id, claimed[2], pending[4] + 1, tonumber(redis.call('HGET', REPLAYED, id) or 0)}
       else
-        redis.call('XACK', events, group, id)
+        redis.call('XACK', EVENTS, group, id)
         lost[#lost + 1] = {STEP.LOST, id, pending[4]}
-        local all = redis.call('HGETALL', busy) -- its key went with the event: find it by the entry
+        local all = redis.call('HGETALL', BUSY) -- its key went with the event: find it by the entry
         for i = 1, #all, 2 do
-          if all[i + 1] == id then free_key(due, busy, parked, all[i], id, now) end
+          if all[i + 1] == id then free_key(all[i], id, now) end
         end
       end
     end
   end
   if #lost > 0 then
-    redis.call('XADD', journal, '*', 'g', group, 'w', owner, 'b', cmsgpack.pack(lost))
+    redis.call('XADD', JOURNAL, '*', 'g', group, 'w', owner, 'b', cmsgpack.pack(lost))
   end
-  local next_due = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')[2]
+  local next_due = redis.call('ZRANGE', DUE, 0, 0, 'WITHSCORES')[2]
   return taken, next_due and math.max(0, next_due - now) or -1
 end
 
-local function journal_records(journal, group, worker, records)
+-- Who paused the group (or nothing), and how often it was rewound.
+local function control_of(group)
+  local said = redis.call('HMGET', META, 'paused:' .. group, 'generation:' .. group)
+  return said[1], tonumber(said[2] or 0)
+end
+
+local function journal_records(group, worker, records)
   if #records > 0 then
-    redis.call('XADD', journal, '*', 'g', group, 'w', worker, 'b', cmsgpack.pack(records))
+    redis.call('XADD', JOURNAL, '*', 'g', group, 'w', worker, 'b', cmsgpack.pack(records))
   end
 end

@@ -9,4 +9,8 @@ if #old > 0 then
   redis.call('ZREM', KEYS[1], unpack(old))
   redis.call('HDEL', KEYS[2], unpack(old))
 end
+-- Beats of the future, from before the clock fell: without this a dead worker would live until then.
+for _, name in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. now, '+inf', 'LIMIT', 0, 100)) do
+  redis.call('ZADD', KEYS[1], now, name)
+end
 return now

@@ -1,14 +1,14 @@
--- KEYS  1 events, 2 journal, 3 due
+-- KEYS  of a group
 -- ARGV  1 group, 2 owner, 3 most to give back
 -- Gives back, unfinished, what the owner holds: the attempt does not count. The owner's name must not
 -- take again afterwards, or a fencing token would be used twice.
 -- Returns how many were given back.
-redis.call('ZREM', KEYS[3], '')
+allow_when_full()
 local now, records = now_ms(), {}
-for _, row in ipairs(redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', ARGV[3], ARGV[2])) do
-  park(KEYS[1], ARGV[1], row[1], math.max(row[4] - 1, 0))
-  redis.call('ZADD', KEYS[3], now, row[1])
+for _, row in ipairs(redis.call('XPENDING', EVENTS, ARGV[1], '-', '+', ARGV[3], ARGV[2])) do
+  park(ARGV[1], row[1], math.max(row[4] - 1, 0))
+  redis.call('ZADD', DUE, now, row[1])
   records[#records + 1] = {STEP.RELEASED, row[1], row[4]}
 end
-journal_records(KEYS[2], ARGV[1], ARGV[2], records)
+journal_records(ARGV[1], ARGV[2], records)
 return #records

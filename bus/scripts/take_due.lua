@@ -1,6 +1,10 @@
--- KEYS  1 events, 2 journal, 3 due, 4 busy, 5 parked, 6 replayed
+-- KEYS  of a group
 -- ARGV  1 group, 2 owner, 3 most to take
--- Takes the retries whose time has come.
--- Returns {{id, fields, delivery count, attempts before a replay}…, ms until the next retry or -1}.
-redis.call('ZREM', KEYS[3], '') -- the first write decides about out-of-memory: this one always may
-return {take_due(KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], ARGV[1], ARGV[2], ARGV[3])}
+-- Takes the retries whose time has come, unless the group is paused.
+-- Returns {{id, fields, delivery count, attempts before a replay}…, ms until the next retry or -1,
+--   1 when the group is paused, times rewound}.
+allow_when_full()
+local paused, generation = control_of(ARGV[1])
+if paused then return {{}, -1, 1, generation} end
+local taken, next_due = take_due(ARGV[1], ARGV[2], ARGV[3])
+return {taken, next_due, 0, generation}

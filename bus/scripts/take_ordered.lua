@@ -1,23 +1,26 @@
--- KEYS  1 events, 2 journal, 3 due, 4 busy, 5 parked, 6 replayed
+-- KEYS  of a group
 -- ARGV  1 group, 2 owner, 3 most to take, 4 most entries that may wait for their key
 -- Takes due retries, then new events, for a group that keeps order per key: of one key at most one entry
 -- runs, and it is the oldest. Read and admitted in one step, since two workers that read first and admit
--- later would swap them.
--- Returns {{id, fields, delivery count, attempts before a replay}…, ms until the next retry or -1, last entry read or '', 1 when too many wait}.
-redis.call('ZREM', KEYS[3], '')
-local taken, next_due = take_due(KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], ARGV[1], ARGV[2], ARGV[3])
-local room, last, full = ARGV[3] - #taken, '', redis.call('ZCARD', KEYS[5]) >= tonumber(ARGV[4])
+-- later would swap them. A group that is paused takes nothing.
+-- Returns {{id, fields, delivery count, attempts before a replay}…, ms until the next retry or -1,
+--   1 when the group is paused, times rewound, last entry read or '', 1 when too many wait}.
+allow_when_full()
+local paused, generation = control_of(ARGV[1])
+if paused then return {{}, -1, 1, generation, '', 0} end
+local taken, next_due = take_due(ARGV[1], ARGV[2], ARGV[3])
+local room, last, full = ARGV[3] - #taken, '', redis.call('ZCARD', PARKED) >= tonumber(ARGV[4])
 if room > 0 and not full then
-  local read = redis.call('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', room, 'STREAMS', KEYS[1], '>')
+  local read = redis.call('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', room, 'STREAMS', EVENTS, '>')
   for _, row in ipairs(read and read[1][2] or {}) do
     local key = field_of(row[2], 'partitionkey')
     last = row[1]
-    if not key or key == '' or redis.call('HSETNX', KEYS[4], key, row[1]) == 1 then
+    if not key or key == '' or redis.call('HSETNX', BUSY, key, row[1]) == 1 then
       taken[#taken + 1] = {row[1], row[2], 1, 0}
     else
-      park(KEYS[1], ARGV[1], row[1], 0)
-      redis.call('ZADD', KEYS[5], 0, waiting_member(key, row[1]))
+      park(ARGV[1], row[1], 0)
+      redis.call('ZADD', PARKED, 0, waiting_member(key, row[1]))
     end
   end
 end
-return {taken, next_due, last, full and 1 or 0}
+return {taken, next_due, 0, generation, last, full and 1 or 0}

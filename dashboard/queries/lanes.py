@@ -118,15 +118,15 @@ def _note(state: str, place: Place, delivery: Row | None, standing: Standing | N
     if state == State.LOST:
         return "its event is gone from the stream"
     if state == State.SKIPPED:
-        return "the group no longer takes this type"
-    return error if state in (State.RETRYING, State.DEAD, State.HELD) else ""
+        return error or "the group no longer takes this type"
+    return error if state in (State.RETRYING, State.DEAD, State.HELD, State.DISCARDED) else ""
 
 
 def _waiting_note(place: Place, delivery: Row | None, standing: Standing | None) -> str:
     if standing is None:
         return "the group is gone from the server"
     reasons = [] if standing.workers else ["no live worker"]
-    if delivery is not None:
+    if delivery is not None and delivery["worker"]:
         reasons.append("given back")
     elif standing.last_number is not None and (ahead := place.number - standing.last_number - 1) > 0:
         reasons.append(f"behind {ahead:,}")

@@ -37,9 +37,15 @@ class Batch:
         self.counts: Counter[tuple[int, Series]] = Counter()  # by bucket and series
         self.traces: dict[str, None] = {}
         self.records = 0
+        self._events_written = 0
 
-    def write(self, cursor: CursorWrapper) -> Stored:
-        """Store everything."""
+    @property
+    def stored(self) -> Stored:
+        """What was written so far."""
+        return Stored(self._events_written, self.records, [trace for trace in self.traces if trace])
+
+    def write(self, cursor: CursorWrapper) -> None:
+        """Store everything that is gathered."""
         deliveries = [rows.delivery_row(pk, group, delivery) for (pk, group), delivery in self.deliveries.items()]
         for statement, values in (
             (rows.INSERT_EVENT, self.events),
@@ -51,7 +57,9 @@ class Batch:
         ):
             if values:
                 cursor.executemany(statement, values)
-        return Stored(len(self.events), self.records, [trace for trace in self.traces if trace])
+        self._events_written += len(self.events)
+        for gathered in (self.events, self.deliveries, self.attempts, self.subscriptions, self.counts):
+            gathered.clear()
 
     def _tallies(self) -> list[tuple[Any, ...]]:
         """Counts near now: a stranger's entry ids may lie in any year."""

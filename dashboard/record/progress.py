@@ -185,6 +185,20 @@ def _replayed(delivery: Progress, _record: Record, _moment: Moment) -> Moved:
     return COUNTED
 
 
+def _discarded(delivery: Progress, _record: Record, _moment: Moment) -> Moved:
+    if delivery.state != State.DEAD:
+        return IGNORED
+    delivery.state = State.DISCARDED
+    return COUNTED
+
+
+def _restored(delivery: Progress, _record: Record, _moment: Moment) -> Moved:
+    if delivery.state != State.DISCARDED:
+        return IGNORED
+    delivery.state = State.DEAD
+    return COUNTED
+
+
 WORKER_DIED: Final = Failure("WorkerDied", "its worker died", fingerprint="worker-died")
 
 _MOVES: Final[dict[int, Callable[[Progress, Record, Moment], Moved]]] = {
@@ -197,6 +211,8 @@ _MOVES: Final[dict[int, Callable[[Progress, Record, Moment], Moved]]] = {
     Step.SKIPPED: _left_out,
     Step.LOST: _left_out,
     Step.REPLAYED: _replayed,
+    Step.DISCARDED: _discarded,
+    Step.RESTORED: _restored,
 }
 
 

@@ -19,7 +19,7 @@ from bus.event import Event, entry_ms
 from bus.journal import JournalEntry, Record, Step
 from bus.tail import Chunk, Partition, Position
 from dashboard.models import GHOSTS_FROM, event_pk
-from dashboard.record import rates, rows
+from dashboard.record import moves, rates, rows
 from dashboard.record.batch import Batch, Stored
 from dashboard.record.progress import Moment, Progress, advance
 from dashboard.record.rates import Series, bucket_of
@@ -116,9 +116,9 @@ class Projection:
                     self._store_event(place, event_pk(place.id, number), event, batch)
                 if chunk.journal:
                     self._store_journal(cursor, place, chunk, batch)
-            stored = batch.write(cursor)
+            batch.write(cursor)
         self._recent.shrink()
-        return stored
+        return batch.stored
 
     def _move_cursor(self, cursor: CursorWrapper, place: Place, chunk: Chunk) -> None:
         number = place.newest_number + len(chunk.events)
@@ -141,15 +141,35 @@ class Projection:
         batch.counts[bucket, self._series_of(kind, rows.clean(who), event.topic)] += 1
 
     def _store_journal(self, cursor: CursorWrapper, place: Place, chunk: Chunk, batch: Batch) -> None:
-        named = {record.entry: None for entry in chunk.journal for record in entry.records}
+        rest = chunk.journal
+        while rest:
+            count = next((at for at, entry in enumerate(rest) if _is_move(entry)), len(rest))
+            self._store_entries(cursor, place, chunk.topic, rest[:count], batch)
+            if count < len(rest):
+                self._store_move(cursor, place, rest[count], batch)
+            rest = rest[count + 1 :]
+
+    def _store_move(self, cursor: CursorWrapper, place: Place, entry: JournalEntry, batch: Batch) -> None:
+        """A group's position was moved: rows by the million may change, so they do in the database alone."""
+        assert entry.control is not None
+        group = rows.clean(entry.group, rows.MAX_NAME)
+        batch.write(cursor)
+        self._recent.clear()
+        history = self._history.get((place.id, group))
+        moves.store(cursor, place.id, group, entry.control, at_ms=entry.at_ms, said=history[-1] if history else None)
+
+    def _store_entries(
+        self, cursor: CursorWrapper, place: Place, topic: str, entries: Sequence[JournalEntry], batch: Batch
+    ) -> None:
+        named = {record.entry: None for entry in entries for record in entry.records}
         gone = self._recent.fetch(cursor, place.id, [entry for entry in named if _ENTRY.match(entry)])
         if gone:
             self._store_ghosts(cursor, place, gone, batch)
-        for entry in chunk.journal:
+        for entry in entries:
             group = rows.clean(entry.group, rows.MAX_NAME)
             if entry.subscription is not None:
                 self._store_subscription(place, group, entry, batch)
-            self._store_records(place, chunk.topic, group, entry, batch)
+            self._store_records(place, topic, group, entry, batch)
 
     def _store_ghosts(self, cursor: CursorWrapper, place: Place, entries: list[str], batch: Batch) -> None:
         """Events that the journal speaks of and the stream no longer has."""
@@ -188,6 +208,11 @@ class Projection:
                 return Series(kind, rates.OTHERS if who else "", topic)
             self._series.add(series)
         return series
+
+
+def _is_move(entry: JournalEntry) -> bool:
+    control = entry.control
+    return control is not None and control.kind == "rewound" and all(map(_ENTRY.match, (control.before, control.after)))
 
 
 def _store_record(known: Known, group: str, record: Record, moment: Moment, batch: Batch) -> bool:

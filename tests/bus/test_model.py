@@ -9,8 +9,9 @@ trimmed; (7) one stream entry per event id. Each has a broken variant below that
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 from uuid import uuid4
@@ -27,22 +28,23 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from bus import fsck, operations, tail, wire
+from bus import control, fsck, operations, tail, wire
 from bus.config import Config
+from bus.errors import GroupBusy
 from bus.event import Event
-from bus.journal import Failure, Record, Step, SubscriptionRecord
+from bus.journal import Failure, JournalEntry, Record, Step, SubscriptionRecord, unpack
 from bus.keys import Keys
 from bus.operations import Settlement, entry_order
 from bus.publisher import Publisher
 from bus.streams import Client, connect
 from bus.wire import Operation
-from tests.bus.conftest import records_of
 
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "500"))
 STEPS = 60
 FAR_MS = 3_600_000
 MAX_CRASHES = 3
-GROUPS = {"plain": False, "ordered": True}
+GROUPS = {"plain": SubscriptionRecord(), "ordered": SubscriptionRecord(ordered=True)}
+GROUPS["halting"] = SubscriptionRecord(ordered=True, on_dead="halt")
 KEYS = st.sampled_from([None, "a", "b"])
 OWNERS = st.integers(0, 1)
 
@@ -53,7 +55,7 @@ class Delivery:
 
     entry: str
     key: str | None
-    state: str = "waiting"  # waiting → held ⇄ due / far / parked → done or dead
+    state: str = "waiting"  # waiting → held ⇄ due / far / parked → done, dead or discarded
     owner: str = ""
     count: int = 0
     crashes: int = 0
@@ -64,11 +66,16 @@ class Group:
     """The model of one group: deliveries in the order of the stream, and how many of them were read."""
 
     ordered: bool
+    halts: bool
     deliveries: list[Delivery] = field(default_factory=list)
     read: int = 0
     records: Counter[tuple[str, str, int]] = field(default_factory=Counter)
     tokens: set[tuple[str, str, int]] = field(default_factory=set)
     dead: list[Delivery] = field(default_factory=list)
+    discarded: list[Delivery] = field(default_factory=list)
+    halted: dict[str | None, Delivery] = field(default_factory=dict)  # by key: the dead letter that blocks it
+    paused: bool = False
+    controls: Counter[str] = field(default_factory=Counter)
 
     def pending(self) -> list[Delivery]:
         return [d for d in self.deliveries if d.state in ("held", "due", "far", "parked")]
@@ -77,17 +84,31 @@ class Group:
         return [d for d in self.deliveries if d.state == "held" and owner in ("", d.owner)]
 
     def key_is_busy(self, delivery: Delivery) -> bool:
-        return self.ordered and delivery.key is not None and any(d.key == delivery.key for d in self.pending())
+        blocked = delivery.key in self.halted or any(d.key == delivery.key for d in self.pending())
+        return self.ordered and delivery.key is not None and blocked
 
     def leave(self, delivery: Delivery, state: str) -> None:
-        """It left the group: the next one of its key is due."""
+        """It left the group: the next one of its key is due, unless a dead letter blocks it."""
         delivery.state = state
         if state == "dead":
             self.dead.append(delivery)
-        mine = self.ordered and delivery.key is not None
-        following = [d for d in self.pending() if mine and d.state == "parked" and d.key == delivery.key]
-        if following:
-            following[0].state = "due"
+        if state == "dead" and self.halts and delivery.key is not None:
+            self.halted[delivery.key] = delivery
+        else:
+            self.free(delivery.key)
+
+    def free(self, key: str | None) -> None:
+        mine = [d for d in self.pending() if self.ordered and key is not None and d.key == key]
+        if mine and all(d.state == "parked" for d in mine):
+            mine[0].state = "due"
+
+    def undo(self, delivery: Delivery) -> None:
+        """As if it had never been given to the group."""
+        delivery.state, delivery.owner, delivery.count, delivery.crashes = "waiting", "", 0, 0
+        for some in (self.dead, self.discarded):
+            some[:] = [d for d in some if d is not delivery]
+        if self.halted.get(delivery.key) is delivery:
+            del self.halted[delivery.key]
 
     def record(self, step: Step, delivery: Delivery) -> None:
         self.records[step.word, delivery.entry, delivery.count] += 1
@@ -105,9 +126,12 @@ class Bus(RuleBasedStateMachine):
         self.client.config = config
         self.publisher = Publisher(config)
         self.keys = Keys(config.prefix, "orders", 0)
-        self.groups = {name: Group(ordered) for name, ordered in GROUPS.items()}
+        self.groups = {name: Group(record.ordered, record.on_dead == "halt") for name, record in GROUPS.items()}
         self.generation = Counter[int]()
         self.ids: dict[str, str] = {}
+        self.read_to = b"0-0"  # of the journal
+        self.records = Counter[tuple[str, str, int]]()
+        self.controls = Counter[tuple[str, str]]()
 
     def teardown(self) -> None:
         names = self.client.run(Operation([(b"KEYS", f"*{self.client.config.prefix}*".encode())], lambda r: r[0]))
@@ -117,8 +141,7 @@ class Bus(RuleBasedStateMachine):
 
     @initialize(keys=st.lists(KEYS, min_size=2, max_size=5))
     def subscribe(self, keys: list[str | None]) -> None:
-        for name, ordered in GROUPS.items():
-            record = SubscriptionRecord(ordered=ordered)
+        for name, record in GROUPS.items():
             self.client.run(operations.subscribe(self.keys, name, record, start="0-0", worker="w"))
         self._publish(keys)
 
@@ -145,7 +168,8 @@ class Bus(RuleBasedStateMachine):
     @rule(name=st.sampled_from(sorted(GROUPS)), owner=OWNERS, count=st.integers(1, 5))
     def take(self, name: str, owner: int, count: int) -> None:
         group, who = self.groups[name], self._owner(owner)
-        for event in self._take(name, who, count):
+        events = self._take(name, who, count)
+        for event in events:
             delivery = next(d for d in group.deliveries if d.entry == event.entry)
             self._check_taken(group, delivery)
             delivery.state, delivery.owner, delivery.count = "held", who, delivery.count + 1
@@ -153,6 +177,8 @@ class Bus(RuleBasedStateMachine):
             token = (event.entry, who, event.attempt)
             assert token not in group.tokens, "(4) a fencing token was used twice"
             group.tokens.add(token)
+        if group.paused and events:  # read while somebody paused the group: the owner stands back
+            self.give_back(owner)
 
     @precondition(lambda self: any(d.state == "held" for d in self.deliveries()))
     @rule(data=st.data(), verdicts=st.lists(st.sampled_from("arRdd"), min_size=1, max_size=4))
@@ -181,7 +207,8 @@ class Bus(RuleBasedStateMachine):
     @rule(name=st.sampled_from(sorted(GROUPS)), owner=OWNERS)
     def die(self, name: str, owner: int) -> None:
         group, who = self.groups[name], self._owner(owner)
-        self.client.run(operations.reclaim(self.keys, name, "w", {who: 0}, max_crashes=MAX_CRASHES))
+        dead = {who: 0}
+        self.client.run(operations.reclaim(self.keys, name, "w", dead, max_crashes=MAX_CRASHES, halts=group.halts))
         for delivery in group.held(who):
             delivery.crashes += 1
             crashed = delivery.crashes >= MAX_CRASHES
@@ -218,9 +245,105 @@ class Bus(RuleBasedStateMachine):
         assert done.done == len(handed)
         for delivery in [next(d for d in group.dead if d.entry == entry) for entry in handed]:
             group.record(Step.REPLAYED, delivery)
-            delivery.state = "parked" if group.key_is_busy(delivery) else "due"
+            holds = group.halted.get(delivery.key) is delivery
+            if holds:
+                del group.halted[delivery.key]
+            delivery.state = "parked" if group.key_is_busy(delivery) and not holds else "due"
             delivery.crashes = 0
             group.dead.remove(delivery)
+
+    @precondition(lambda self: any(group.dead for group in self.groups.values()))
+    @rule(data=st.data())
+    def discard(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from([name for name, group in self.groups.items() if group.dead]))
+        group = self.groups[name]
+        letters = {letter.id: letter for letter in self.client.run(operations.dead_letters(self.keys, name))}
+        ids = data.draw(st.lists(st.sampled_from(sorted(letters)), min_size=1, max_size=3))
+        some = [next(d for d in group.dead if d.entry == letters[one].event.entry) for one in dict.fromkeys(ids)]
+        assert self.client.run(control.discard(self.keys, name, ids, who="ann")) == len(some)
+        for delivery in some:
+            group.record(Step.DISCARDED, delivery)
+            group.dead.remove(delivery)
+            group.discarded.append(delivery)
+            delivery.state = "discarded"
+            if group.halted.get(delivery.key) is delivery:
+                del group.halted[delivery.key]
+                group.free(delivery.key)
+
+    @precondition(lambda self: any(group.discarded for group in self.groups.values()))
+    @rule(name=st.sampled_from(sorted(GROUPS)))
+    def restore(self, name: str) -> None:
+        group = self.groups[name]
+        letters = self.client.run(control.discarded(self.keys, name))
+        assert [letter.event.entry for letter in letters] == [d.entry for d in group.discarded]
+        if letters:
+            assert self.client.run(control.restore(self.keys, name, [one.id for one in letters], who="ann"))
+        for delivery in group.discarded:
+            group.record(Step.RESTORED, delivery)
+            group.dead.append(delivery)
+            delivery.state = "dead"
+        group.discarded.clear()
+
+    @rule(name=st.sampled_from(sorted(GROUPS)))
+    def pause(self, name: str) -> None:
+        group = self.groups[name]
+        assert self.client.run(control.pause(self.keys, name, who="ann")) is not group.paused
+        group.controls["paused"] += not group.paused
+        group.paused = True
+
+    @precondition(lambda self: any(group.paused for group in self.groups.values()))
+    @rule(name=st.sampled_from(sorted(GROUPS)))
+    def resume(self, name: str) -> None:
+        group = self.groups[name]
+        assert self.client.run(control.resume(self.keys, name, who="ann")) is group.paused
+        group.controls["resumed"] += group.paused
+        group.paused = False
+
+    @precondition(lambda self: any(group.paused and not group.held() for group in self.groups.values()))
+    @rule(data=st.data())
+    def rewind(self, data: st.DataObject) -> None:
+        """To anywhere, back or forth; everything after that which is still there comes anew."""
+        fit = [name for name, group in self.groups.items() if group.paused and not group.held()]
+        name = data.draw(st.sampled_from(fit))
+        group = self.groups[name]
+        place = data.draw(st.integers(0, len(group.deliveries)))
+        target = group.deliveries[place - 1].entry if place else "0-0"
+        self.client.run(control.rewind(self.keys, name, target, who="ann"))
+        group.controls["rewound"] += 1
+        there = self._there()
+        undone = [d for d in group.deliveries[place:] if d.entry in there and d.state != "waiting"]
+        for delivery in undone:
+            group.undo(delivery)
+        for delivery in group.deliveries[:place]:
+            if delivery.state == "waiting":
+                delivery.state = "done"  # passed over
+        for key in {d.key for d in undone}:
+            group.free(key) if key not in group.halted else None
+        group.read = place
+        for owner in (0, 1):
+            self.give_back(owner)
+
+    @precondition(lambda self: any(d.state == "held" for d in self.deliveries()))
+    @rule(name=st.sampled_from(sorted(GROUPS)))
+    def rewind_too_soon(self, name: str) -> None:
+        group = self.groups[name]
+        if group.held() or not group.paused:
+            with pytest.raises(GroupBusy):
+                self.client.run(control.rewind(self.keys, name, "0-0", who="ann"))
+
+    @precondition(lambda self: any(d.state == "far" for d in self.deliveries()))
+    @rule(name=st.sampled_from(sorted(GROUPS)))
+    def the_clock_falls(self, name: str) -> None:
+        """Far more than retries wait: the group has seen a time that is yet to come."""
+        group = self.groups[name]
+        future = b"%d" % ((int(time.time()) + 9 * FAR_MS) * 1000)
+        self._run(b"HSET", self.keys.meta, b"clock:" + name.encode(), future)
+        assert self.client.run(operations.rebase(self.keys, name, "w")) > FAR_MS
+        assert self.client.run(operations.rebase(self.keys, name, "w")) == 0
+        group.controls["rebased"] += 1
+        for delivery in group.deliveries:
+            if delivery.state == "far":
+                delivery.state = "due"
 
     @precondition(lambda self: any(d.state == "far" for d in self.deliveries()))
     @rule(name=st.sampled_from(sorted(GROUPS)))
@@ -240,35 +363,50 @@ class Bus(RuleBasedStateMachine):
         return [delivery for group in self.groups.values() for delivery in group.deliveries]
 
     @invariant()
-    def pending_is_what_the_model_says(self) -> None:
-        for name, group in self.groups.items():
-            rows = self._run(b"XPENDING", self.keys.events, name.encode(), b"-", b"+", b"10000") or []
-            found = {row[0].decode(): (row[1].decode(), row[3]) for row in rows}
+    def the_server_holds_what_the_model_says(self) -> None:
+        """Asked in one round trip, since it is asked after every step."""
+        rows, journal, *lists = self.client.run(self._look())
+        for (name, group), (pending, due, parked) in zip(self.groups.items(), batched(lists, 3), strict=True):
+            found = {row[0].decode(): (row[1].decode(), row[3]) for row in pending}
             expected = {d.entry: (d.owner if d.state == "held" else "~", d.count) for d in group.pending()}
-            assert found == expected, "(1) (5) the pending list is not what it should be"
-            due = {entry.decode() for entry in self._run(b"ZRANGE", self.keys.due(name), b"0", b"-1")}
-            assert due == {d.entry for d in group.pending() if d.state in ("due", "far")}, "(1) due"
-            parked = self._run(b"ZCARD", self.keys.parked(name))
+            assert found == expected, f"(1) (5) the pending list of {name} is not what it should be"
+            assert {one.decode() for one in due} == {d.entry for d in group.pending() if d.state in ("due", "far")}
             assert parked == sum(d.state == "parked" for d in group.pending()), "(1) parked"
-
-    @invariant()
-    def every_change_is_in_the_journal_once(self) -> None:
-        records = records_of(self.client, "orders")
-        found = Counter((Step(r.step).word, r.entry, r.attempt) for r in records)
-        assert found == sum((group.records for group in self.groups.values()), Counter()), "(3) the journal"
-
-    @invariant()
-    def nothing_needed_is_trimmed(self) -> None:
-        rows = self._run(b"XRANGE", self.keys.events, b"-", b"+")
         there = {row[0].decode() for row in rows}
-        needed = {
-            d.entry for group in self.groups.values() for d in group.deliveries if d.state not in ("done", "dead")
-        }
+        settled = ("done", "dead", "discarded")
+        needed = {d.entry for group in self.groups.values() for d in group.deliveries if d.state not in settled}
         assert needed <= there, "(6) an event was trimmed that a group needs"
+        self._read_journal([unpack(row[0].decode(), row[1]) for row in journal])
+
+    def _look(self) -> Operation[list[Any]]:
+        commands: list[tuple[bytes, ...]] = [
+            (b"XRANGE", self.keys.events, b"-", b"+"),
+            (b"XRANGE", self.keys.journal, b"(" + self.read_to, b"+"),
+        ]
+        for name in self.groups:
+            commands += [
+                (b"XPENDING", self.keys.events, name.encode(), b"-", b"+", b"10000"),
+                (b"ZRANGE", self.keys.due(name), b"0", b"-1"),
+                (b"ZCARD", self.keys.parked(name)),
+            ]
+        return Operation(commands, list)
+
+    def _read_journal(self, fresh: list[JournalEntry]) -> None:
+        for entry in fresh:
+            self.read_to = entry.position.encode()
+            self.records.update((Step(r.step).word, r.entry, r.attempt) for r in entry.records)
+            self.controls.update([(entry.group, entry.control.kind)] if entry.control else [])
+        assert self.records == sum((group.records for group in self.groups.values()), Counter()), "(3) the journal"
+        said = {(name, kind): n for name, group in self.groups.items() for kind, n in group.controls.items() if n}
+        assert self.controls == said, "(3) what was done to groups"
 
     @invariant()
     def fsck_finds_nothing(self) -> None:
         assert list(fsck.check(self.client)) == []
+
+    def _there(self) -> set[str]:
+        """Entries of the stream."""
+        return {row[0].decode() for row in self._run(b"XRANGE", self.keys.events, b"-", b"+")}
 
     def _published(self, event: Event) -> None:
         for group in self.groups.values():
@@ -279,13 +417,20 @@ class Bus(RuleBasedStateMachine):
 
     def _take(self, name: str, who: str, count: int) -> list[Event]:
         if self.groups[name].ordered:
-            events = self.client.run(operations.take_ordered(self.keys, name, who, count=count)).events
+            taken = self.client.run(operations.take_ordered(self.keys, name, who, count=count))
+            events = taken.events
+            assert taken.paused is self.groups[name].paused
+            assert not (taken.paused and events), "taken although the group is paused"
+            if taken.paused:
+                return []
             self._admit(self.groups[name], {event.entry for event in events}, count)
             return events
-        due = self.client.run(operations.take_due(self.keys, name, who, count=count)).events
-        new = self.client.run(operations.take_new(self.keys, name, who, count=count, block_ms=None)).events
-        self.groups[name].read += len(new)
-        return due + new
+        taken = self.client.run(operations.take_due(self.keys, name, who, count=count))
+        due, new = taken.events, self.client.run(operations.take_new(self.keys, name, who, count=count, block_ms=None))
+        assert taken.paused is new.paused is self.groups[name].paused
+        assert not (taken.paused and due), "taken although the group is paused"
+        self.groups[name].read += len(new.events)
+        return due + new.events
 
     def _admit(self, group: Group, taken: set[str], count: int) -> None:
         """What the ordered take read but did not hand out: entries whose key somebody else has."""
@@ -317,9 +462,10 @@ class Bus(RuleBasedStateMachine):
     def _settlement(self, name: str, verdict: str, delivery: Delivery, count: int) -> Settlement:
         step = {"a": Step.SUCCEEDED, "d": Step.DEAD_LETTERED}.get(verdict, Step.RETRY_SCHEDULED)
         failure = Failure("E", "no") if verdict == "d" else None
+        ends = "h" if verdict == "d" and self.groups[name].halts else verdict.lower()
         record = Record(step, delivery.entry, count, due_in_ms=FAR_MS if verdict == "R" else 0, failure=failure)
         key = delivery.key if self.groups[name].ordered else None
-        return Settlement(verdict.lower().encode(), record, key or "")
+        return Settlement(ends.encode(), record, key or "")
 
     def _ended(self, group: Group, verdict: str, delivery: Delivery) -> None:
         step = {"a": Step.SUCCEEDED, "d": Step.DEAD_LETTERED}.get(verdict, Step.RETRY_SCHEDULED)
@@ -331,6 +477,10 @@ class Bus(RuleBasedStateMachine):
 
     def _run(self, *command: bytes) -> Any:
         return self.client.run(Operation([command], lambda replies: replies[0]))
+
+
+def batched(values: list[Any], count: int) -> Iterator[list[Any]]:
+    return (values[start : start + count] for start in range(0, len(values), count))
 
 
 def explore(url: str, examples: int, *, shrink: bool = True) -> None:
@@ -374,16 +524,25 @@ def replace(old: str, new: str) -> Change:
     ("name", "change"),
     [
         ("settle", replace("held[id] ~= count", "false")),  # (3) (5) no fence
-        ("settle", replace("redis.call('ZADD', KEYS[3], now + more, id)", "")),  # (1) a retry that never comes
-        ("settle", replace("free_key(KEYS[3], KEYS[4], KEYS[5], pair[1], pair[2], now)", "")),  # (2) a key held forever
-        ("settle", replace("redis.call('XADD', KEYS[2], '*', 'g', ARGV[1], 'w', ARGV[2], 'b', ARGV[3])", "")),  # (3)
-        ("take_ordered", replace("redis.call('HSETNX', KEYS[4], key, row[1]) == 1", "true")),  # (2) no order
+        ("settle", replace("redis.call('ZADD', DUE, now + more, id)", "")),  # (1) a retry that never comes
+        ("settle", replace("free_key(pair[1], pair[2], now)", "")),  # (2) a key held forever
+        ("settle", replace("redis.call('XADD', JOURNAL, '*', 'g', ARGV[1], 'w', ARGV[2], 'b', ARGV[3])", "")),  # (3)
+        ("take_ordered", replace("redis.call('HSETNX', BUSY, key, row[1]) == 1", "true")),  # (2) no order
         ("settle", replace("'RETRYCOUNT', count, 'JUSTID'", "'RETRYCOUNT', 0, 'JUSTID'")),  # (4) tokens used twice
         ("release", replace("math.max(row[4] - 1, 0)", "row[4]")),  # (1) given back, but counted
         ("reclaim", replace("records[#records + 1] = {STEP.RECLAIMED, id, count}", "")),  # (3)
         ("replay", replace("'RETRYCOUNT', count, 'FORCE'", "'RETRYCOUNT', 0, 'FORCE'")),  # (4) tokens used twice
-        ("replay", replace("redis.call('HSETNX', KEYS[4], key, id) == 1", "true")),  # (2) no order
-        ("replay", replace("redis.call('XDEL', KEYS[6], ARGV[at])", "")),  # (5) handed back twice
+        ("replay", replace("redis.call('HSETNX', BUSY, key, id) == 1", "true")),  # (2) no order
+        ("replay", replace("redis.call('XDEL', DEAD, ARGV[at])", "")),  # (5) handed back twice
+        ("settle", replace("not holds and", "true and")),  # (2) a key that should be blocked
+        ("replay", replace("redis.call('HDEL', HALTED, key)", "local _ = 0")),  # (2) blocked for ever
+        ("discard", replace("free_key(key, id, now)", "")),  # (2) blocked for ever
+        ("discard", replace("redis.call('XDEL', DEAD, ARGV[at])", "")),  # (5) dead and discarded
+        ("take_due", replace("if paused then", "if false then")),  # taken while paused
+        ("rewind", replace("redis.call('XACK', EVENTS, group, unpack(ids))", "")),  # (1) pending and yet to come
+        ("rewind", replace("free_key(holders[i], holders[i + 1], now)", "")),  # (2) a key held by nobody
+        ("rewind", replace("undone = undone + redis.call('XDEL', letters, last)", "")),  # (5) dead and yet to come
+        ("rebase", replace("math.max(now, waiting[i + 1] - fell)", "waiting[i + 1]")),  # (1) due when the clock is back
         ("trim", replace("if older(needed, floor) then floor = needed end", "")),  # (6)
         ("publish", replace("known = redis.call('GET', KEYS[key]) or mine[KEYS[key]]", "known = nil")),  # (7)
     ],

@@ -165,4 +165,5 @@ def test_only_a_replay_brings_a_settled_delivery_back(journal: list[Record]) -> 
         before = delivery.state
         advance(delivery, record, Moment(1_000, "w"))
         if before in SETTLED and delivery.state != before:
-            assert record.step == Step.REPLAYED
+            put_aside = {before, delivery.state} == {State.DEAD, State.DISCARDED}
+            assert put_aside or record.step == Step.REPLAYED

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from bus import tail
 from bus.config import from_options
 from bus.event import FIELDS, Event, from_fields
-from bus.journal import Failure, JournalEntry, Step
+from bus.journal import Control, Failure, JournalEntry, Step, SubscriptionRecord
 from bus.journal import Record as Line
 from bus.keys import Keys
 from bus.publisher import Publisher
@@ -399,3 +399,65 @@ def test_the_stream_is_trimmed_to_what_is_kept_once_it_is_recorded(
     wait_until(lambda: turned(recorder) and Partition.objects.filter(trimmed_number__gte=1_390).exists())
     assert Stored.objects.count() == 1_500
     few.close()
+
+
+def moved(before: int, after: int, at: int, lines: list[Line] | None = None) -> Chunk:
+    """One journal entry that says that email was moved (0: to the beginning), and one with lines after it."""
+    entries = [f"{AT_MS + number}-0" if number else "0-0" for number in (before, after)]
+    journal = [JournalEntry(f"{AT_MS + at}-0", "email", "", [], control=Control("rewound", "ann", "", *entries))]
+    if lines:
+        journal.append(JournalEntry(f"{AT_MS + at + 1}-0", "email", "w2#0", lines))
+    return Chunk("orders", 0, [], journal, Position(f"{AT_MS + 5}-0", journal[-1].position))
+
+
+def states(group: str = "email") -> list[str]:
+    return list(Delivery.objects.filter(group=group).order_by("event_id").values_list("state", flat=True))
+
+
+@pytest.fixture
+def settled_five(projection: Projection) -> Projection:
+    failure = Failure("ValueError", "no")
+    lines = [settled(n, Step.DEAD_LETTERED if n == 4 else Step.SUCCEEDED, failure=failure) for n in range(1, 6)]
+    projection.store([chunk([event(n, type="even" if n % 2 == 0 else "odd") for n in range(1, 6)], *lines)])
+    return projection
+
+
+def test_a_group_moved_back_begins_anew_after_that_entry(settled_five: Projection) -> None:
+    settled_five.store([moved(5, 2, at=1_000, lines=[settled(3, Step.SUCCEEDED)])])
+    assert states() == ["succeeded", "succeeded", "succeeded", "waiting", "waiting"]
+    settled_five.store([Chunk("orders", 0, [], [], settled_five.places["orders", 0].position)])
+    again = Delivery.objects.order_by("event_id")[2]
+    assert (again.attempt, again.ended, again.worker) == (1, 2, "w2")
+    assert Delivery.objects.order_by("event_id")[3].error == ""
+
+
+def test_what_has_left_the_stream_does_not_begin_anew(settled_five: Projection) -> None:
+    settled_five.trimmed(("orders", 0), 3)
+    settled_five.store([moved(5, 0, at=1_000)])
+    assert states() == ["succeeded", "succeeded", "succeeded", "waiting", "waiting"]
+
+
+def test_a_group_moved_forth_is_told_what_it_never_gets(projection: Projection) -> None:
+    said = SubscriptionRecord(types=["odd"])
+    first = chunk([event(n, type="even" if n % 2 == 0 else "odd") for n in range(1, 6)], settled(1, Step.SUCCEEDED))
+    subscribed = JournalEntry(f"{AT_MS + 800}-0", "email", "w", [], subscription=said)
+    projection.store([first._replace(journal=[subscribed, *first.journal])])
+    projection.store([moved(1, 4, at=1_000)])
+    assert states() == ["succeeded", "skipped"]  # the third event; even ones would not have come anyway
+    passed = Delivery.objects.get(state="skipped")
+    assert (passed.event.entry, passed.error) == (f"{AT_MS + 3}-0", "its group was moved past it")
+
+
+def test_back_and_forth_leaves_nothing_waiting(settled_five: Projection) -> None:
+    settled_five.store([moved(5, 0, at=1_000)])
+    settled_five.store([moved(0, 5, at=2_000)])
+    assert states() == ["skipped"] * 5
+
+
+def test_a_dead_letter_is_put_aside_and_back(settled_five: Projection) -> None:
+    at = iter(range(1_000, 2_000))
+    for step, state in ((Step.DISCARDED, "discarded"), (Step.RESTORED, "dead"), (Step.DISCARDED, "discarded")):
+        entry = JournalEntry(f"{AT_MS + next(at)}-0", "email", "ann", [settled(4, step)])
+        settled_five.store([Chunk("orders", 0, [], [entry], Position(f"{AT_MS + 5}-0", entry.position))])
+        assert Delivery.objects.order_by("event_id")[3].state == state
+    assert Delivery.objects.order_by("event_id")[3].error == "ValueError: no"
