@@ -73,6 +73,7 @@ class Cycle:
         self.halts = subscriptions[0].on_dead == "halt"
         self._last_read = "$"  # ordered groups: news are entries after this one
         self._idle = False  # the last take brought nothing
+        self._alone = ""  # an entry that killed its worker, perhaps: it is settled before the next one begins
         self._paused = False
         self._moves: int | None = None  # how often the group was rewound, as far as we know
         # The journal must not say "running" after it said how that ended: the lock is held while a batch
@@ -187,6 +188,7 @@ class Cycle:
             self._last_read = found[-1].last_read or self._last_read
             if found[-1].full and not found[-1].events:
                 self._stopping.wait(FULL_SECONDS)  # there is news, but none that may be taken
+        self._alone = next((taken.alone for taken in found if taken.alone), "")
         for taken in found:
             if taken.next_due_ms is not None:
                 self._next_due = min(self._next_due, now + taken.next_due_ms / 1000)
@@ -239,7 +241,8 @@ class Cycle:
         seconds = outcome.duration_us / 1e6
         self._average_seconds += (max(seconds, 1e-5) - self._average_seconds) * 0.2
         waited = time.monotonic() - self._outcomes[0].ended
-        if outcome.duration_us >= SETTLE_ALONE_US or waited >= SETTLE_AFTER_SECONDS:
+        alone = outcome.event.entry == self._alone
+        if alone or outcome.duration_us >= SETTLE_ALONE_US or waited >= SETTLE_AFTER_SECONDS:
             self._settle()
 
     def _settle(self) -> None:

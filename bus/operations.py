@@ -34,6 +34,7 @@ class Settlement(NamedTuple):
 class Taken(NamedTuple):
     """Deliveries handed to an owner. `next_due_ms`: until the next retry is due, None when none waits.
 
+    `alone`: an entry whose worker died; it comes first, and is to be settled before another one is begun.
     `paused`: whoever got events all the same must give them back. `generation`: changes when the group's position was
     moved; an owner must then give back what it holds and take a new name.
     """
@@ -41,6 +42,7 @@ class Taken(NamedTuple):
     events: list[Event]
     next_due_ms: int | None = None
     group_exists: bool = True
+    alone: str = ""
     paused: bool = False
     generation: int = 0
     last_read: str = ""  # ordered groups: the last new entry that was read, taken or not
@@ -66,10 +68,14 @@ class Replayed(NamedTuple):
 def declare_topic(prefix: str, topic: str, partitions: int) -> Operation[int]:
     """Put the topic into the catalogue unless it is there. Result: its number of partitions."""
     key, name = global_key(prefix, "topics"), topic.encode()
-    return Operation(
-        [(b"HSETNX", key, name, b"%d" % partitions), (b"HGET", key, name)],
-        lambda replies: int(replies[1]),
-    )
+
+    def parse(replies: list[Any]) -> int:
+        if replies[1] is None:
+            raise ServerRefused(f"the server is out of memory, so the new topic {topic} was not declared")
+        return int(replies[1])
+
+    # What is declared already needs no memory: a worker starts all the same.
+    return Operation([(b"HSETNX", key, name, b"%d" % partitions), (b"HGET", key, name)], parse, tolerated={"OOM": None})
 
 
 def publish(keys: Keys, event: Event) -> Operation[str]:
@@ -197,7 +203,8 @@ def settle(
 def announce(keys: Keys, group: str, owner: str, records: Sequence[Record]) -> Operation[None]:
     """Write into the journal that attempts have begun, for batches that take a while."""
     entry = (b"XADD", keys.journal, b"*", b"g", group.encode(), b"w", owner.encode(), b"b", pack(list(records)))
-    return Operation([entry], lambda _: None)
+    # Nothing depends on it: a server that is out of memory must not make the owner give back what it runs.
+    return Operation([entry], lambda _: None, tolerated={"OOM": None})
 
 
 def release(keys: Keys, group: str, owner: str) -> Operation[int]:
@@ -317,9 +324,15 @@ def entry_order(entry: str) -> tuple[int, int]:
     return int(ms), int(sequence or 0)
 
 
-def _taken(keys: Keys, rows: list[Any], next_due: int, paused: int, generation: int) -> Taken:
+def _taken(keys: Keys, rows: list[Any], next_due: int, alone: bytes, paused: int, generation: int) -> Taken:
     events = [_event(keys, row[0], row[1], row[2], row[3]) for row in rows]
-    return Taken(events, next_due if next_due >= 0 else None, paused=bool(paused), generation=generation)
+    return Taken(
+        events,
+        next_due if next_due >= 0 else None,
+        alone=alone.decode(),
+        paused=bool(paused),
+        generation=generation,
+    )
 
 
 def _event(keys: Keys, entry: bytes, flat: list[bytes], attempt: int, before: int = 0) -> Event:

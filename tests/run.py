@@ -38,14 +38,15 @@ def make_environment() -> None:
 
 
 def install_programs() -> None:
-    """A Chromium, the library that Playwright's driver needs, and Debian's Redis: a bare Debian has none of them.
+    """A Chromium, the library that Playwright's driver needs, Debian's Redis, clocks that jump: a bare Debian has none.
 
-    Where there is no apt, Playwright brings the browser, and the tests use those servers that there are.
+    Where there is no apt, Playwright brings the browser, and the tests use those servers and clocks that there are.
     """
     browser = any(shutil.which(name) for name in BROWSERS)
     driver = run(PYTHON, "-m", "playwright", "--version") == 0
     redis = shutil.which("redis-cli")
-    wanted = {"chromium": browser, "libatomic1": driver, "redis-tools": redis}
+    clocks = any(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+    wanted = {"chromium": browser, "libatomic1": driver, "redis-tools": redis, "libfaketime": clocks}
     missing = [name for name, there in wanted.items() if not there]
     if missing and shutil.which("apt-get") and (os.geteuid() == 0 or shutil.which("sudo")):
         sudo = [] if os.geteuid() == 0 else ["sudo"]

@@ -64,6 +64,7 @@ class Server:
         self._program.symlink_to(program)
         self._options = {**STRICT, **{name.replace("_", "-"): value for name, value in options.items()}}
         self._process: subprocess.Popen[bytes] | None = None
+        self.environment: dict[str, str] = {}  # beside our own
 
     @property
     def url(self) -> str:
@@ -83,7 +84,13 @@ class Server:
         command = [sys.executable, "-E", "-S", lifeline.__file__, str(os.getpid()), str(self._program), *words]
         with open(self.folder / "server.log", "ab") as log:
             self._process = subprocess.Popen(
-                command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                command,
+                cwd=self.folder,
+                env={**os.environ, **self.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         wait_for(self._serves, seconds=START_SECONDS, what=f"the server on {self.folder}")
         return self

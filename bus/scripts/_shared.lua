@@ -45,11 +45,6 @@ local function is_older(a, b)
   return a_ms < b_ms or (a_ms == b_ms and a_seq < b_seq)
 end
 
--- XREADGROUP and XCLAIM answer {} when the entry is gone from the stream.
-local function park(group, id, count)
-  redis.call('XCLAIM', EVENTS, group, NOBODY, 0, id, 'RETRYCOUNT', count, 'JUSTID')
-end
-
 local function forget_counts(ids)
   for _, name in ipairs({CRASHES, REPLAYED}) do
     if #ids > 0 and redis.call('EXISTS', name) == 1 then redis.call('HDEL', name, unpack(ids)) end
@@ -86,6 +81,34 @@ local function free_key(key, id, now)
   end
 end
 
+-- The event of a pending entry is gone from the stream: it leaves the group, and its key, found by the entry, is free.
+local function lose(group, id, count, records, now)
+  redis.call('XACK', EVENTS, group, id)
+  local holders = redis.call('HGETALL', BUSY)
+  for i = 1, #holders, 2 do
+    if holders[i + 1] == id then free_key(holders[i], id, now) end
+  end
+  records[#records + 1] = {STEP.LOST, id, count}
+end
+
+-- Makes an entry wait without an owner, due at `due` if that is given. An event that is gone is lost: XCLAIM would
+-- drop it without a word. Returns whether it waits.
+local function park(group, id, count, due, records, now)
+  if not redis.call('XRANGE', EVENTS, id, id)[1] then
+    lose(group, id, count, records, now)
+    return false
+  end
+  redis.call('XCLAIM', EVENTS, group, NOBODY, 0, id, 'RETRYCOUNT', count, 'JUSTID')
+  if due then redis.call('ZADD', DUE, due, id) end
+  return true
+end
+
+local function journal_records(group, worker, records)
+  if #records > 0 then
+    redis.call('XADD', JOURNAL, '*', 'g', group, 'w', worker, 'b', cmsgpack.pack(records))
+  end
+end
+
 -- An event that enters the group again takes its key, or waits for it behind whoever has it.
 local function due_or_waiting(key, id, now)
   if key == '' or redis.call('HSETNX', BUSY, key, id) == 1 or redis.call('HGET', BUSY, key) == id then
@@ -111,41 +134,34 @@ local function bury(group, id, count, failure, halts)
 end
 
 -- Takes retries whose time has come, at most `count`: {id, fields, delivery count, attempts before a replay}…
--- An event that is gone is acknowledged and journalled as lost.
+-- An event that is gone is journalled as lost. One whose worker died is taken alone, so that the one which kills its
+-- workers is found, and those that were only held beside it are not given up with it.
+-- Returns them, the ms until the next is due (or -1), and the id of the one that was taken alone (or '').
 local function take_due(group, owner, count)
-  local now, taken, lost = now_ms(), {}, {}
+  local now, taken, lost, alone = now_ms(), {}, {}, ''
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', DUE, '-inf', now, 'LIMIT', 0, count)) do
+    local suspect = redis.call('HEXISTS', CRASHES, id) == 1
+    if suspect and #taken > 0 then break end
     local pending = redis.call('XPENDING', EVENTS, group, id, id, 1)[1]
     redis.call('ZREM', DUE, id)
     if pending and pending[2] == NOBODY then
-      if redis.call('XRANGE', EVENTS, id, id)[1] then
-        local claimed = redis.call('XCLAIM', EVENTS, group, owner, 0, id)[1]
+      local claimed = redis.call('XCLAIM', EVENTS, group, owner, 0, id)[1]
+      if claimed then
         taken[#taken + 1] = {id, claimed[2], pending[4] + 1, tonumber(redis.call('HGET', REPLAYED, id) or 0)}
+        alone = suspect and id or ''
       else
-        redis.call('XACK', EVENTS, group, id)
-        lost[#lost + 1] = {STEP.LOST, id, pending[4]}
-        local all = redis.call('HGETALL', BUSY) -- its key went with the event: find it by the entry
-        for i = 1, #all, 2 do
-          if all[i + 1] == id then free_key(all[i], id, now) end
-        end
+        lose(group, id, pending[4], lost, now)
       end
     end
+    if alone ~= '' then break end
   end
-  if #lost > 0 then
-    redis.call('XADD', JOURNAL, '*', 'g', group, 'w', owner, 'b', cmsgpack.pack(lost))
-  end
+  journal_records(group, owner, lost)
   local next_due = redis.call('ZRANGE', DUE, 0, 0, 'WITHSCORES')[2]
-  return taken, next_due and math.max(0, next_due - now) or -1
+  return taken, next_due and math.max(0, next_due - now) or -1, alone
 end
 
 -- Who paused the group (or nothing), and how often it was rewound.
 local function control_of(group)
   local said = redis.call('HMGET', META, 'paused:' .. group, 'generation:' .. group)
   return said[1], tonumber(said[2] or 0)
-end
-
-local function journal_records(group, worker, records)
-  if #records > 0 then
-    redis.call('XADD', JOURNAL, '*', 'g', group, 'w', worker, 'b', cmsgpack.pack(records))
-  end
 end

@@ -9,9 +9,11 @@ for at = 7, #ARGV, 2 do
     local id, count = row[1], row[4]
     local crashes = redis.call('HINCRBY', CRASHES, id, 1)
     if crashes < tonumber(ARGV[3]) then
-      park(ARGV[1], id, count)
-      redis.call('ZADD', DUE, now, id)
-      records[#records + 1] = {STEP.RECLAIMED, id, count}
+      if park(ARGV[1], id, count, now, records, now) then
+        records[#records + 1] = {STEP.RECLAIMED, id, count}
+      end
+    elseif not redis.call('XRANGE', EVENTS, id, id)[1] then
+      lose(ARGV[1], id, count, records, now)
     else
       local key, holds = bury(ARGV[1], id, count, ARGV[4], ARGV[5] == '1')
       if key and not holds then free_key(key, id, now) end

@@ -6,9 +6,9 @@
 allow_when_full()
 local now, records = now_ms(), {}
 for _, row in ipairs(redis.call('XPENDING', EVENTS, ARGV[1], '-', '+', ARGV[3], ARGV[2])) do
-  park(ARGV[1], row[1], math.max(row[4] - 1, 0))
-  redis.call('ZADD', DUE, now, row[1])
-  records[#records + 1] = {STEP.RELEASED, row[1], row[4]}
+  if park(ARGV[1], row[1], math.max(row[4] - 1, 0), now, records, now) then
+    records[#records + 1] = {STEP.RELEASED, row[1], row[4]}
+  end
 end
 journal_records(ARGV[1], ARGV[2], records)
 return #records

@@ -10,7 +10,7 @@ local held = {}
 for _, row in ipairs(redis.call('XPENDING', EVENTS, ARGV[1], ARGV[4], ARGV[5], ARGV[6], ARGV[2])) do
   held[row[1]] = row[4]
 end
-local now, acknowledged, ended, stale, freed, _ = nil, {}, {}, {}, {}, nil
+local now, acknowledged, ended, stale, freed, lost, _ = nil, {}, {}, {}, {}, {}, nil
 for at = 7, #ARGV, 5 do
   local verdict, id, count, more, key = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]), ARGV[at + 3], ARGV[at + 4]
   local holds = false
@@ -21,8 +21,7 @@ for at = 7, #ARGV, 5 do
     ended[#ended + 1] = id
   elseif verdict == 'r' then
     now = now or now_ms()
-    park(ARGV[1], id, count)
-    redis.call('ZADD', DUE, now + more, id)
+    park(ARGV[1], id, count, now + more, lost, now)
   else
     _, holds = bury(ARGV[1], id, count, more, verdict == 'h')
     ended[#ended + 1] = id
@@ -42,4 +41,5 @@ if #stale == 0 then
 elseif #stale < (#ARGV - 6) / 5 then
   redis.call('XADD', JOURNAL, '*', 'g', ARGV[1], 'w', ARGV[2], 'b', ARGV[3], 'x', table.concat(stale, ' '))
 end
+journal_records(ARGV[1], ARGV[2], lost)
 return stale

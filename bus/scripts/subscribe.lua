@@ -1,6 +1,7 @@
 -- KEYS  of a group
 -- ARGV  1 group, 2 where a new group starts ('$' or an entry id), 3 worker, 4 packed subscription
 -- Returns {1 when the group was created, the entry after which the subscription holds}.
+allow_when_full()
 local created, position = 0, position_of(ARGV[1])
 if not position then
   created, position = 1, ARGV[2]

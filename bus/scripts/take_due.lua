@@ -1,10 +1,10 @@
 -- KEYS  of a group
 -- ARGV  1 group, 2 owner, 3 most to take
 -- Takes the retries whose time has come, unless the group is paused.
--- Returns {{id, fields, delivery count, attempts before a replay}…, ms until the next retry or -1,
---   1 when the group is paused, times rewound}.
+-- Returns {{id, fields, delivery count, attempts before a replay}…, ms until the next retry or -1, the id of one
+--   that must be settled before another is begun or '', 1 when the group is paused, times rewound}.
 allow_when_full()
 local paused, generation = control_of(ARGV[1])
-if paused then return {{}, -1, 1, generation} end
-local taken, next_due = take_due(ARGV[1], ARGV[2], ARGV[3])
-return {taken, next_due, 0, generation}
+if paused then return {{}, -1, '', 1, generation} end
+local taken, next_due, alone = take_due(ARGV[1], ARGV[2], ARGV[3])
+return {taken, next_due, alone, 0, generation}

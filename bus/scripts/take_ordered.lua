@@ -3,13 +3,14 @@
 -- Takes due retries, then new events, for a group that keeps order per key: of one key at most one entry
 -- runs, and it is the oldest. Read and admitted in one step, since two workers that read first and admit
 -- later would swap them. A group that is paused takes nothing.
--- Returns {{id, fields, delivery count, attempts before a replay}…, ms until the next retry or -1,
---   1 when the group is paused, times rewound, last entry read or '', 1 when too many wait}.
+-- Returns {{id, fields, delivery count, attempts before a replay}…, ms until the next retry or -1, the id of one
+--   that must be settled before another is begun or '', 1 when the group is paused, times rewound, last entry read
+--   or '', 1 when too many wait}.
 allow_when_full()
 local paused, generation = control_of(ARGV[1])
-if paused then return {{}, -1, 1, generation, '', 0} end
-local taken, next_due = take_due(ARGV[1], ARGV[2], ARGV[3])
-local room, last, full = ARGV[3] - #taken, '', redis.call('ZCARD', PARKED) >= tonumber(ARGV[4])
+if paused then return {{}, -1, '', 1, generation, '', 0} end
+local taken, next_due, alone = take_due(ARGV[1], ARGV[2], ARGV[3])
+local room, last, full = alone == '' and ARGV[3] - #taken or 0, '', redis.call('ZCARD', PARKED) >= tonumber(ARGV[4])
 if room > 0 and not full then
   local read = redis.call('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', room, 'STREAMS', EVENTS, '>')
   for _, row in ipairs(read and read[1][2] or {}) do
@@ -18,9 +19,9 @@ if room > 0 and not full then
     if not key or key == '' or redis.call('HSETNX', BUSY, key, row[1]) == 1 then
       taken[#taken + 1] = {row[1], row[2], 1, 0}
     else
-      park(ARGV[1], row[1], 0)
+      redis.call('XCLAIM', EVENTS, ARGV[1], NOBODY, 0, row[1], 'RETRYCOUNT', 0, 'JUSTID')
       redis.call('ZADD', PARKED, 0, waiting_member(key, row[1]))
     end
   end
 end
-return {taken, next_due, 0, generation, last, full and 1 or 0}
+return {taken, next_due, alone, 0, generation, last, full and 1 or 0}

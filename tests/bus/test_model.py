@@ -34,7 +34,7 @@ from bus.errors import GroupBusy
 from bus.event import Event
 from bus.journal import Failure, JournalEntry, Record, Step, SubscriptionRecord, unpack
 from bus.keys import Keys
-from bus.operations import Settlement, entry_order
+from bus.operations import Settlement, Taken, entry_order
 from bus.publisher import Publisher
 from bus.streams import Client, connect
 from bus.wire import Operation
@@ -421,16 +421,25 @@ class Bus(RuleBasedStateMachine):
             events = taken.events
             assert taken.paused is self.groups[name].paused
             assert not (taken.paused and events), "taken although the group is paused"
-            if taken.paused:
-                return []
+            self._check_alone(name, taken)
+            if taken.paused or taken.alone:
+                return events
             self._admit(self.groups[name], {event.entry for event in events}, count)
             return events
         taken = self.client.run(operations.take_due(self.keys, name, who, count=count))
         due, new = taken.events, self.client.run(operations.take_new(self.keys, name, who, count=count, block_ms=None))
         assert taken.paused is new.paused is self.groups[name].paused
         assert not (taken.paused and due), "taken although the group is paused"
+        self._check_alone(name, taken)
         self.groups[name].read += len(new.events)
         return due + new.events
+
+    def _check_alone(self, name: str, taken: Taken) -> None:
+        """What killed its worker, perhaps, is not handed out beside others that wait."""
+        crashes = {d.entry: d.crashes for d in self.groups[name].deliveries}
+        suspects = [event.entry for event in taken.events if crashes[event.entry]]
+        assert suspects == ([taken.alone] if taken.alone else [])
+        assert not taken.alone or len(taken.events) == 1
 
     def _admit(self, group: Group, taken: set[str], count: int) -> None:
         """What the ordered take read but did not hand out: entries whose key somebody else has."""
@@ -524,7 +533,10 @@ def replace(old: str, new: str) -> Change:
     ("name", "change"),
     [
         ("settle", replace("held[id] ~= count", "false")),  # (3) (5) no fence
-        ("settle", replace("redis.call('ZADD', DUE, now + more, id)", "")),  # (1) a retry that never comes
+        (
+            "settle",
+            replace("park(ARGV[1], id, count, now + more, lost, now)", "park(ARGV[1], id, count, nil, lost, now)"),
+        ),  # (1) a retry that never comes
         ("settle", replace("free_key(pair[1], pair[2], now)", "")),  # (2) a key held forever
         ("settle", replace("redis.call('XADD', JOURNAL, '*', 'g', ARGV[1], 'w', ARGV[2], 'b', ARGV[3])", "")),  # (3)
         ("take_ordered", replace("redis.call('HSETNX', BUSY, key, row[1]) == 1", "true")),  # (2) no order
@@ -542,8 +554,9 @@ def replace(old: str, new: str) -> Change:
         ("rewind", replace("redis.call('XACK', EVENTS, group, unpack(ids))", "")),  # (1) pending and yet to come
         ("rewind", replace("free_key(holders[i], holders[i + 1], now)", "")),  # (2) a key held by nobody
         ("rewind", replace("undone = undone + redis.call('XDEL', letters, last)", "")),  # (5) dead and yet to come
+        ("take_due", replace("alone = suspect and id or ''", "")),  # taken beside others
         ("rebase", replace("math.max(now, waiting[i + 1] - fell)", "waiting[i + 1]")),  # (1) due when the clock is back
-        ("trim", replace("if older(needed, floor) then floor = needed end", "")),  # (6)
+        ("trim", replace("if is_older(needed, floor) then floor = needed end", "")),  # (6)
         ("publish", replace("known = redis.call('GET', KEYS[key]) or mine[KEYS[key]]", "known = nil")),  # (7)
     ],
 )
