@@ -31,6 +31,7 @@ from bus.errors import (
     ServerUnavailable,
     SubscriptionInvalid,
     TimedOut,
+    TopicFull,
     TopicInvalid,
 )
 from bus.event import Cause, Draft, Event
@@ -49,7 +50,8 @@ __all__ = [  # noqa: RUF022  # by concept: this is the table of contents
     "BusError", "ConfigError",
     "EventInvalid", "TopicInvalid", "DataInvalid", "EventTooLarge", "EventConflict",
     "SubscriptionInvalid", "GroupInvalid", "GroupBusy", "PositionInvalid", "TimedOut",
-    "ServerError", "ServerUnavailable", "ServerTooOld", "ServerRefused", "FolderHeld", "PlatformUnsupported",
+    "ServerError", "ServerUnavailable", "ServerTooOld", "ServerRefused", "TopicFull",
+    "FolderHeld", "PlatformUnsupported",
 ]  # fmt: skip
 
 _lock = threading.RLock()

@@ -66,6 +66,10 @@ class ServerRefused(ServerError):
     """The server answered with an error: out of memory, read-only, no permission."""
 
 
+class TopicFull(ServerRefused):
+    """The topic's partition holds as many events as it may; nothing was written."""
+
+
 class FolderHeld(ServerError):
     """Another process runs the embedded server on the same data folder."""
 

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from bus.errors import EventConflict, ServerRefused
+from bus.errors import EventConflict, ServerRefused, TopicFull
 from bus.event import Event, from_fields, to_fields
 from bus.journal import Failure, Record, SubscriptionRecord, pack, pack_subscription
 from bus.keys import Keys, global_key
@@ -20,6 +20,7 @@ MAX_BATCH: Final = 500
 MAX_WAITING: Final = 10_000  # entries of an ordered group that wait for their keys
 FORGET_WORKER_MS: Final = 3_600_000
 CLOCK_TOLERANCE_MS: Final = 2_000  # a server's clock may fall so far without retries being moved
+UNLIMITED: Final = 2**53
 MISSING: Final = object()  # in the place of a reply: the group is not there
 
 
@@ -84,25 +85,26 @@ def publish(keys: Keys, event: Event) -> Operation[str]:
 
 
 def publish_batch(
-    keys: Keys, events: Sequence[Event], digests: Mapping[str, bytes], ttl_ms: int
+    keys: Keys, events: Sequence[Event], digests: Mapping[str, bytes], ttl_ms: int, *, full_at: int | None = None
 ) -> Operation[list[str]]:
     """Append up to 500 events at once. `digests`: content digest by id, of events whose id their publisher chose.
 
     An id that was seen before with the same digest gives its old entry; with another one, `EventConflict`.
-    Where no id was chosen, nothing is asked, and a transaction does what the script would, faster.
+    `full_at`: with so many events in the stream nothing is written, `TopicFull`.
+    Where nothing is asked, a transaction does what the script would, faster.
     """
-    if not digests:
+    if not digests and full_at is None:
         added = [(b"XADD", keys.events, b"*", *to_fields(event)) for event in events]
         return Operation([(b"MULTI",), *added, (b"EXEC",)], lambda replies: _added(replies[-1]))
     names = [keys.events]
-    args = [b"%d" % len(events), b"%d" % ttl_ms]
+    args = [b"%d" % len(events), b"%d" % ttl_ms, b"%d" % (UNLIMITED if full_at is None else full_at)]
     for event in events:
         digest = digests.get(event.id, b"")
         if digest:
             names.append(keys.seen(event.id))
         fields = to_fields(event)
         args += (b"%d" % len(names) if digest else b"0", digest, b"%d" % len(fields), *fields)
-    return Operation([call("publish", names, args)], lambda replies: _entries(replies[0], events))
+    return Operation([call("publish", names, args)], lambda replies: _entries(keys, replies[0], events))
 
 
 def subscribe(keys: Keys, group: str, subscription: SubscriptionRecord, *, start: str, worker: str) -> Operation[bool]:
@@ -340,7 +342,12 @@ def _event(keys: Keys, entry: bytes, flat: list[bytes], attempt: int, before: in
     return msgspec.structs.replace(event, attempts_before=before) if before else event
 
 
-def _entries(reply: list[Any], events: Sequence[Event]) -> list[str]:
+def _entries(keys: Keys, reply: list[Any], events: Sequence[Event]) -> list[str]:
+    if reply and reply[0] == b"full":
+        raise TopicFull(
+            f"{keys.topic} (partition {keys.partition}) holds {reply[1]:,} events, as many as BUS['full_events']"
+            " allows: a group or the recorder is far behind ('manage.py groups' tells); nothing was published"
+        )
     if reply and reply[0] == b"conflict":
         event = events[reply[1] - 1]
         raise EventConflict(

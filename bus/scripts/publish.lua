@@ -1,8 +1,10 @@
 -- KEYS  1 events, 2… dedupe keys of the events that were given an id by their publisher
--- ARGV  1 number of events, 2 time to live of dedupe keys in ms, then for each event:
---       index of its dedupe key in KEYS or 0, digest of its content, number of fields, fields…
--- Returns the entry ids in order, or {'conflict', index from 1} and nothing was written.
-local at, plan, mine = 3, {}, {}
+-- ARGV  1 number of events, 2 time to live of dedupe keys in ms, 3 most events that the stream may hold, then for
+--       each event: index of its dedupe key in KEYS or 0, digest of its content, number of fields, fields…
+-- Returns the entry ids in order, or {'conflict', index from 1} or {'full', length}, and nothing was written.
+local length = redis.call('XLEN', KEYS[1])
+if length >= tonumber(ARGV[3]) then return {'full', length} end
+local at, plan, mine = 4, {}, {}
 for i = 1, tonumber(ARGV[1]) do
   local key, digest, n = tonumber(ARGV[at]), ARGV[at + 1], tonumber(ARGV[at + 2])
   local known = nil
