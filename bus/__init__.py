@@ -35,6 +35,7 @@ from bus.errors import (
     TopicInvalid,
 )
 from bus.event import Cause, Draft, Event
+from bus.outbox import publisher_of
 from bus.publisher import Publisher, drafts_only
 from bus.subscription import Registry, Retry, Subscription, registry, subscribe
 from bus.worker import Worker as _Worker
@@ -63,9 +64,10 @@ def configure(**options: Any) -> Config:
     global _current
     made = _config.from_options(options)
     with _lock:
+        fresh = publisher_of(made)
         if _current is not None:
             _current.close()
-        _current = Publisher(made)
+        _current = fresh
     return made
 
 
@@ -106,6 +108,9 @@ def draft(
 def publish(topic: str, type: str, data: Any, **options: Any) -> Event:
     """Append an event to a topic; the result knows where it is stored. Options are those of `draft`.
 
+    With `BUS["outbox"]`, inside a `transaction.atomic()` of Django's default database, it is written there and
+    published once that commits; the result has no entry yet.
+
     Raises `EventInvalid` (nothing was written), `ServerRefused` (nothing was written) or `ServerUnavailable`
     (it may have been written or not: to publish again safely, give it an `id` of your own).
     """
@@ -113,14 +118,14 @@ def publish(topic: str, type: str, data: Any, **options: Any) -> Event:
 
 
 async def apublish(topic: str, type: str, data: Any, **options: Any) -> Event:
-    """`publish` for async code."""
+    """`publish` for async code. Always at once: Django's transactions are sync, so no async code is inside of one."""
     return await _publisher().apublish(draft(topic, type, data, **options))
 
 
 def publish_many(drafts: Iterable[Draft]) -> list[Event]:
     """Append many events, up to 500 in one round trip per partition; results in the order given.
 
-    Raises as `publish` does; not all or nothing: those of earlier round trips are published.
+    Raises as `publish` does; outside of an outbox not all or nothing: those of earlier round trips are published.
     """
     return _publisher().publish_many(drafts_only(drafts))
 

@@ -12,11 +12,12 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 from bus.errors import ConfigError
 
 Durability = Literal["strict", "relaxed"]
+OUTBOX_DEDUPE_SECONDS: Final = 7_200  # the relay sends again for an hour
 
 
 def default_data_folder() -> Path:
@@ -40,12 +41,20 @@ class Config:
     lease_seconds: float = 10.0
     dedupe_seconds: int = 86_400
     retention_events: int = 1_000_000
+    outbox: bool = False
 
     def __post_init__(self) -> None:
         for name, (low, high) in _LIMITS.items():
             _check_number(name, getattr(self, name), low, high)
         if self.durability not in get_args(Durability):
             raise ConfigError(f"expected BUS['durability'] to be 'strict' or 'relaxed', got {self.durability!r}")
+        if not isinstance(self.outbox, bool):
+            raise ConfigError(f"expected BUS['outbox'] to be True or False, got {self.outbox!r}")
+        if self.outbox and self.dedupe_seconds < OUTBOX_DEDUPE_SECONDS:
+            raise ConfigError(
+                f"expected BUS['dedupe_seconds'] to be at least {OUTBOX_DEDUPE_SECONDS:,} with outbox, got"
+                f" {self.dedupe_seconds:,}; what the outbox sends again would be stored twice"
+            )
         if not self.prefix or not self.prefix.isascii() or set(self.prefix) & set("{}*?[]\\ \n"):
             raise ConfigError(f"expected BUS['prefix'] to be plain text without braces, got {self.prefix!r}")
 

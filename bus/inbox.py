@@ -57,10 +57,17 @@ def purge() -> int:
 
 def check_usable() -> None:
     """Raise `ConfigError` unless this program runs Django with the bus among its apps."""
-    from django.apps import apps
-
-    if not apps.ready or not apps.is_installed("bus"):
+    if not has_tables():
         raise ConfigError(
             "expected Django with 'bus' in INSTALLED_APPS for a subscription with inbox=True, got a program without"
             " it; start the worker by 'manage.py worker', or leave inbox out"
         )
+
+
+def has_tables() -> bool:
+    """Whether this program runs Django with the bus among its apps."""
+    try:
+        from django.apps import apps
+    except ImportError:
+        return False
+    return apps.models_ready and apps.is_installed("bus")

@@ -1,4 +1,4 @@
-"""The inbox: which events a group's handlers have taken effect for. One of the bus' few files that need Django."""
+"""The tables of inbox and outbox, beside a program's own. One of the bus' few files that need Django."""
 
 from __future__ import annotations
 
@@ -18,3 +18,51 @@ class InboxEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.event_id} by {self.group}"
+
+
+class OutboxState(models.TextChoices):
+    """Where an outbox entry is on its way. `sent`: the server has answered; `confirmed`: the recorder has stored it."""
+
+    NEW = "new"
+    SENT = "sent"
+    CONFIRMED = "confirmed"
+    REFUSED = "refused"
+
+
+class OutboxEntry(models.Model):
+    """An event written in a transaction, for the relay to publish. Kept for a day once it is confirmed.
+
+    `draft` is packed, see `bus.outbox`. Partition, entry and `entry_ms` (its time, server's clock) say where it was
+    stored last; `moved_ms` says when it came into its state, or was sent again (this machine's clock).
+    """
+
+    topic = models.CharField(max_length=120)
+    event_id = models.CharField(max_length=512)
+    draft = models.BinaryField()
+    state = models.CharField(max_length=10, choices=OutboxState.choices, default=OutboxState.NEW)
+    moved_ms = models.BigIntegerField()
+    partition = models.IntegerField(default=0)
+    entry = models.CharField(max_length=41, default="")
+    entry_ms = models.BigIntegerField(default=0)
+    error = models.CharField(max_length=500, default="")
+
+    class Meta:
+        indexes = (
+            models.Index(fields=["state", "id"], name="bus_outbox_in_order"),
+            models.Index(fields=["state", "moved_ms"], name="bus_outbox_by_time"),
+        )
+        verbose_name_plural = "outbox entries"
+
+    def __str__(self) -> str:
+        return f"{self.event_id} on {self.topic}, {self.state}"
+
+
+class OutboxLease(models.Model):
+    """The one row that says which relay may publish; `beat` counts up for as long as its owner lives."""
+
+    name = models.CharField(max_length=40, primary_key=True)
+    owner = models.CharField(max_length=120, default="")
+    beat = models.BigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.owner or 'nobody'}"

@@ -89,6 +89,18 @@ def newest(prefix: str, wanted: Sequence[Partition]) -> Operation[dict[Partition
     return Operation(commands or [(b"PING",)], parse)
 
 
+def still_there(prefix: str, positions: Mapping[Partition, Position]) -> Operation[dict[Partition, bool]]:
+    """Whether the stream still holds the event that each position names."""
+    commands = [
+        (b"XRANGE", Keys(prefix, *partition).events, *[position.events.encode()] * 2)
+        for partition, position in positions.items()
+    ]
+    return Operation(
+        commands or [(b"PING",)],
+        lambda replies: {partition: bool(reply) for partition, reply in zip(positions, replies, strict=False)},
+    )
+
+
 def discover(prefix: str, cursor: int = 0) -> Operation[tuple[int, list[Partition]]]:
     """One step of a search for streams that strangers wrote without the catalogue. Result: next cursor, found."""
     pattern = f"{prefix}:{{*}}".encode()

@@ -6,15 +6,17 @@ import logging
 import time
 from typing import Final
 
-from bus import operations, tail
+from bus import operations, outbox, tail
+from bus.event import entry_ms
 from bus.operations import entry_order
 from bus.streams import Client
-from bus.tail import START, Position
-from dashboard.record import retention
+from bus.tail import START, Partition, Position
+from dashboard.record import confirm, retention
 from dashboard.record.batch import Stored
 from dashboard.record.projection import Projection
 
 LOOK_SECONDS: Final = 0.5
+CONFIRM_SECONDS: Final = 0.25
 DISCOVER_STEPS: Final = 20  # of a thousand keys each, every look
 TRIM_SECONDS: Final = 1.0
 TRIM_CALLS: Final = 20  # of up to a thousand events each
@@ -31,7 +33,7 @@ class Chores:
         self._prefix = client.config.prefix
         self._projection = projection
         self._scan = 0
-        self._next_look = self._next_trim = 0.0
+        self._next_look = self._next_confirm = self._next_trim = 0.0
         self._next_report = time.monotonic() + REPORT_SECONDS
         self._trimmed_at: dict[tuple[str, int], Position] = {}
         self._since_sweep = 0
@@ -49,6 +51,9 @@ class Chores:
         if now >= self._next_look:
             self._next_look = now + LOOK_SECONDS
             self._look()
+        if now >= self._next_confirm:
+            self._next_confirm = now + CONFIRM_SECONDS
+            confirm.confirm()
         if now >= self._next_trim:
             self._next_trim = now + TRIM_SECONDS
             self._trim()
@@ -62,18 +67,31 @@ class Chores:
 
     def check_rewound(self) -> None:
         """Whether the server has forgotten what is recorded, after a crash or a restored copy. Says so and goes on."""
-        places = self._projection.places
-        if not places:
+        positions = {partition: place.position for partition, place in self._projection.places.items()}
+        if not positions:
             return
-        for partition, newest in self._client.run(tail.newest(self._prefix, list(places))).items():
-            position = places[partition].position
+        there = self._client.run(tail.still_there(self._prefix, positions))
+        for partition, newest in self._client.run(tail.newest(self._prefix, list(positions))).items():
+            position = positions[partition]
             if newest.events != START and entry_order(newest.events) < entry_order(position.events):
                 log.error(
                     "%s/%d: the server's history was rewound: it ends at %s, recorded is up to %s;"
-                    " what came between is on the screen only", *partition, newest.events, position.events,
+                    " what came between is on the screen only, unless an outbox still has it",
+                    *partition, newest.events, position.events,
                 )  # fmt: skip
+                self._send_again(partition, since_ms=entry_ms(newest.events))
                 journal = min(newest.journal, position.journal, key=entry_order)
                 self._projection.rewind(partition, Position(newest.events, journal))
+            elif position.events != START and not there[partition]:
+                # Emptied, or rewound and written to since, or only trimmed: what is deduplicated can be sent again.
+                dedupe_ms = self._client.config.dedupe_seconds * 1000
+                self._send_again(partition, since_ms=int(time.time() * 1000) - dedupe_ms)
+
+    def _send_again(self, partition: Partition, *, since_ms: int) -> None:
+        if count := outbox.send_again(*partition, since_ms=since_ms):
+            log.warning(
+                "%s/%d: the outbox sends %d events again, those that the server may have lost", *partition, count
+            )
 
     def _look(self) -> None:
         catalogue = self._client.run(tail.partitions(self._prefix))

@@ -87,11 +87,13 @@ class Command(BusCommand):
 
 
 def service_programs(listening: socket.socket) -> list[Program]:
-    """The dashboard's own processes."""
+    """The dashboard's own processes, and the relay where there is an outbox."""
     descriptor = listening.fileno()
+    relay = [Program("relay", ["relay"])] if bus.config().outbox else []
     return [
         Program("web", ["web", "--fd", str(descriptor)], descriptors=[descriptor]),
         Program("recorder", ["recorder"]),
+        *relay,
     ]
 
 
