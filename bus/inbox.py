@@ -47,12 +47,16 @@ def run_once(group: str, handler: Callable[[Event], object], event: Event) -> No
 
 def purge() -> int:
     """Forget notes older than 30 days, up to 1,000 at a time. Result: how many."""
+    from django.db import close_old_connections
     from django.utils import timezone
 
     from bus.models import InboxEntry
 
+    close_old_connections()
     old = InboxEntry.objects.filter(done_at__lt=timezone.now() - timedelta(days=KEPT_DAYS))
-    return InboxEntry.objects.filter(pk__in=list(old.values_list("pk", flat=True)[:PURGED_AT_ONCE])).delete()[0]
+    count = InboxEntry.objects.filter(pk__in=list(old.values_list("pk", flat=True)[:PURGED_AT_ONCE])).delete()[0]
+    close_old_connections()
+    return count
 
 
 def check_usable() -> None:

@@ -2,7 +2,7 @@
 
 For a machine with Python 3.11 and pip, nothing else: standard library only. It writes to `.venv`, and asks apt
 (as root or by sudo) for a Chromium and for Redis where there is none; without apt Playwright brings a Chromium.
-pytest comes last, so that its closing line is ours.
+All that is SQL is tested on PostgreSQL first. pytest on SQLite comes last, so that its closing line is ours.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ def main(words: list[str]) -> int:
     # Set here so that the type checker, which imports the settings, leaves no key in a person's data folder.
     os.environ.setdefault("SECRET_KEY", "for-checks-only")
     codes = [run(PYTHON, "-m", *check) for check in CHECKS]
+    codes.append(run(PYTHON, "-m", "tests.on_postgres", "--quiet"))
     codes.append(run(PYTHON, "-m", "pytest", *words))
     return next((code for code in codes if code), 0)
 
