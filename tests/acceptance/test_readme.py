@@ -21,12 +21,12 @@ from bus.config import Config
 from bus.event import Event
 from bus.server import EmbeddedServer, _connect
 from bus.tail import Position
-from tests.acceptance.processes import ROOT, Running, environment, processes_of
+from tests.acceptance.processes import ROOT, Running, environment, manage, processes_of
 
 WaitUntil = Callable[..., Any]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
-PROGRAM, TEST_KIT = [text for language, text in BLOCKS if language == "python"]
+PROGRAM, TEST_KIT, IN_TRANSACTION = [text for language, text in BLOCKS if language == "python"]
 SHELL = [text.strip() for language, text in BLOCKS if language == "sh"]
 NOT_OURS = {"migrate", "createsuperuser"}
 
@@ -72,6 +72,16 @@ def test_the_test_kit_needs_no_server(folder: Path, tmp_path: Path) -> None:
     extra = environment(folder, {"PYTHONPATH": str(ROOT), "BUS_URL": "redis://127.0.0.1:1/0"})
     done = subprocess.run([sys.executable, script], env=extra, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_row_and_its_event_commit_together(server: EmbeddedServer, folder: Path, wait_until: WaitUntil) -> None:
+    outbox = {"DJANGO_SETTINGS_MODULE": "tests.faults.outbox_settings", "PYTHONPATH": str(ROOT)}
+    assert manage(folder, "migrate", "--verbosity", "0", extra=outbox).code == 0
+    done = manage(folder, "shell", "--command", IN_TRANSACTION, extra=outbox)
+    assert done.code == 0, done.err
+    assert events_of(folder, "users") == []
+    with Running([sys.executable, "manage.py", "relay"], folder=folder, cwd=ROOT, extra=outbox):
+        wait_until(lambda: [event.data for event in events_of(folder, "users")] == [{"name": "ada"}])
 
 
 def test_the_program_is_as_short_as_it_looks() -> None:

@@ -27,8 +27,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 class Bus:
     """A server of the test's own, with one publisher, relay and recorder, each doing a step when told to."""
 
-    def __init__(self, folder: Path, **options: str) -> None:
-        self.server = Server(find_binary(), folder, **options).start()
+    def __init__(self, folder: Path) -> None:
+        self.server = Server(find_binary(), folder).start()
         self.config = Config(url=self.server.url, data_folder=folder, prefix="own", source="tests", outbox=True)
         self.publisher = outbox.publisher_of(self.config)
         self.begin()
@@ -99,7 +99,7 @@ def test_what_is_not_recorded_is_not_confirmed(bus: Bus, wait_until: WaitUntil) 
     bus.relay.turn()
     bus.recorder._chores.run_due()
     OutboxEntry.objects.filter(state="sent").update(entry="1-0")  # another place than the one that is recorded
-    wait_until(lambda: bus.recorder.turn() and Stored.objects.count() == 2)
+    wait_until(lambda: bus.recorder.turn() is not None and Stored.objects.count() == 2)
     bus.recorder._chores._next_confirm = 0
     bus.recorder._chores.run_due()
     assert states() == ["confirmed", "sent"]
