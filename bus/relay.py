@@ -139,9 +139,8 @@ class Relay:
         return min(STANDBY_SECONDS, self._config.lease_seconds / 3)
 
     def _trouble(self, error: Exception) -> None:
-        """Say it once, and begin anew: the embedded server may come back at another address."""
+        """Say it once, and connect anew: the embedded server may come back at another address."""
         self._publisher.close()
-        self._publisher = Publisher(self._config)
         if isinstance(error, DatabaseError):
             connection.close()
         if not self._in_trouble:

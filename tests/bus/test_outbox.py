@@ -275,8 +275,10 @@ def test_a_topic_that_is_refused_waits_and_the_others_go_on(
     assert said(client, "orders") == [1, 3]
     assert states() == ["new", "sent", "new", "sent"]
     assert [m for m in caplog.messages if "entries wait in the outbox" in m]
+    assert not relay.turn(), "the refused topic is left alone for a while"
     client.run(Operation([(b"DEL", blocked)], lambda _: None))
     wait_until(lambda: relay.turn() and said(client, "blocked") == [0, 2])
+    assert states() == ["sent"] * 4
 
 
 def test_a_server_that_is_away_is_outlived_and_said_once(
