@@ -548,7 +548,10 @@ def replace(old: str, new: str) -> Change:
         ("replay", replace("redis.call('XDEL', DEAD, ARGV[at])", "")),  # (5) handed back twice
         ("settle", replace("not holds and", "true and")),  # (2) a key that should be blocked
         ("replay", replace("redis.call('HDEL', HALTED, key)", "local _ = 0")),  # (2) blocked for ever
-        ("discard", replace("free_key(key, id, now)\n    end\n    records", "end\n    records")),  # (2) blocked for ever
+        (
+            "discard",
+            replace("free_key(key, id, now)\n    end\n    records", "end\n    records"),
+        ),  # (2) blocked for ever
         ("discard", replace("redis.call('XDEL', DEAD, ARGV[at])", "")),  # (5) dead and discarded
         ("take_due", replace("if paused then", "if false then")),  # taken while paused
         ("rewind", replace("redis.call('XACK', EVENTS, group, unpack(ids))", "")),  # (1) pending and yet to come
