@@ -137,6 +137,8 @@ _WHY_NOT: Final = {
     b"unpaused": "expected group {group} on {topic} to be paused before its position is moved; pause it first",
     b"running": "expected group {group} on {topic} to run nothing, {count} deliveries still run;"
     " wait for them to end, or for the lease of a worker that died",
+    b"often": "expected a group that was moved back less than about a thousand times, {group} on {topic} was moved more"
+    " often; subscribe under a new name",
     b"many": "expected at most 200,000 pending, dead and discarded deliveries of {group} on {topic}, got {count};"
     " replay or discard dead letters first",
 }

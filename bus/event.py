@@ -56,7 +56,7 @@ class Event(msgspec.Struct, frozen=True, dict=True, kw_only=True):
 
     `raw` is the data as it was written (JSON, or whatever a stranger put there); `data` decodes it.
     `entry`, `partition` say where it is stored; `attempt` (from 1) is 0 outside a handler, and goes on where it
-    ended (`attempts_before`) when a dead letter is replayed.
+    ended (`attempts_before`) when a dead letter is replayed. `run`: how often its group was moved back past it.
     """
 
     id: str
@@ -74,6 +74,7 @@ class Event(msgspec.Struct, frozen=True, dict=True, kw_only=True):
     entry: str = ""
     attempt: int = 0
     attempts_before: int = 0
+    run: int = 0
 
     @cached_property
     def data(self) -> Any:

@@ -8,6 +8,7 @@ Source: "Idempotent Receiver", Hohpe and Woolf, Enterprise Integration Patterns.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable
 from datetime import timedelta
@@ -17,14 +18,20 @@ from bus.errors import ConfigError
 from bus.event import Event
 
 KEPT_DAYS: Final = 30  # longer than any event is kept waiting, and than ids are deduplicated
+MAX_ID: Final = 512
 PURGED_AT_ONCE: Final = 1_000
-_INSERT: Final = 'INSERT INTO bus_inboxentry ("group", event_id, done_at) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING'
+_INSERT: Final = (
+    'INSERT INTO bus_inboxentry ("group", topic, event_id, run, done_at) VALUES (%s, %s, %s, %s, %s)'
+    " ON CONFLICT DO NOTHING"
+)
 
 log = logging.getLogger("bus.inbox")
 
 
 def run_once(group: str, handler: Callable[[Event], object], event: Event) -> None:
     """Call the handler in a transaction of the default database, unless it has handled this event before.
+
+    Moving the group back past the event is what asks for its effects again: that begins another `run`.
 
     Raises what the handler raises; then neither its work nor the note is kept.
     """
@@ -35,7 +42,7 @@ def run_once(group: str, handler: Callable[[Event], object], event: Event) -> No
     try:
         with transaction.atomic():
             with connection.cursor() as cursor:
-                cursor.execute(_INSERT, [group, event.id, timezone.now()])
+                cursor.execute(_INSERT, [group, event.topic, noted_id(event.id), event.run, timezone.now()])
                 fresh = cursor.rowcount == 1
             if fresh:
                 handler(event)
@@ -43,6 +50,14 @@ def run_once(group: str, handler: Callable[[Event], object], event: Event) -> No
                 log.info("%s was done before; its effects are not repeated", event.id)
     finally:
         close_old_connections()
+
+
+def noted_id(event_id: str) -> str:
+    """The id as any database can hold it: a stranger's may be long, or have what PostgreSQL refuses."""
+    plain = event_id.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
+    if len(plain) <= MAX_ID:
+        return plain
+    return f"{plain[:400]}…{hashlib.blake2b(plain.encode(), digest_size=16).hexdigest()}"
 
 
 def purge() -> int:

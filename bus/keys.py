@@ -4,7 +4,8 @@ Keys (all of one partition share a hash tag, so that one script is one slot):
   <prefix>:{<topic>/<n>}              events          stream
   <prefix>:{<topic>/<n>}:journal      journal         stream
   <prefix>:{<topic>/<n>}:meta         by group        hash, `sub:<g>` → packed subscription, `paused:<g>` → who did it,
-                                      `generation:<g>` → times rewound, `clock:<g>` → latest time seen, in ms
+                                      `generation:<g>` → times moved, `rewinds:<g>` → where back to,
+                                      `clock:<g>` → latest time seen, in ms
   <prefix>:{<topic>/<n>}:due:<g>      retries         zset, entry → due ms
   <prefix>:{<topic>/<n>}:busy:<g>     ordered groups  hash, key → the entry that has it
   <prefix>:{<topic>/<n>}:parked:<g>   ordered groups  zset of equal scores, `<digest of key>:<padded entry>`

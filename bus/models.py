@@ -6,14 +6,19 @@ from django.db import models
 
 
 class InboxEntry(models.Model):
-    """The handler of `group` has handled the event with this id; written in the handler's own transaction."""
+    """The handler of `group` has handled the event with this id; written in the handler's own transaction.
+
+    `run`: how often the group was moved back past the event. Each run takes effect once.
+    """
 
     group = models.CharField(max_length=120)
+    topic = models.CharField(max_length=120, default="")
     event_id = models.CharField(max_length=512)
+    run = models.IntegerField(default=0)
     done_at = models.DateTimeField(auto_now_add=True, db_index=True)
 
     class Meta:
-        constraints = (models.UniqueConstraint(fields=["group", "event_id"], name="bus_inbox_once"),)
+        constraints = (models.UniqueConstraint(fields=["group", "topic", "event_id", "run"], name="bus_inbox_once"),)
         verbose_name_plural = "inbox entries"
 
     def __str__(self) -> str:

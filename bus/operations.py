@@ -6,6 +6,7 @@ Builds commands and reads replies; runs nothing and decides nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -122,14 +123,15 @@ def take_new(keys: Keys, group: str, owner: str, *, count: int, block_ms: int | 
     command = (b"XREADGROUP", b"GROUP", group.encode(), owner.encode(), b"COUNT", b"%d" % count, *block)
 
     def parse(replies: list[Any]) -> Taken:
-        found, (paused, generation) = replies
+        found, control = replies
         if found is MISSING:
             return Taken([], group_exists=False)
         events = [_event(keys, row[0], row[1], 1) for row in found[0][1] if row[1]] if found else []
-        return Taken(events, paused=paused is not None, generation=int(generation or 0))
+        return _controlled(Taken(events), control)
 
     # Asked after the read, which may have waited while somebody paused the group.
-    control = (b"HMGET", keys.meta, b"paused:" + group.encode(), b"generation:" + group.encode())
+    fields = (b"%b:%b" % (name, group.encode()) for name in (b"paused", b"generation", b"rewinds"))
+    control = (b"HMGET", keys.meta, *fields)
     return Operation(
         [(*command, b"STREAMS", keys.events, b">"), control],
         parse,
@@ -326,15 +328,24 @@ def entry_order(entry: str) -> tuple[int, int]:
     return int(ms), int(sequence or 0)
 
 
-def _taken(keys: Keys, rows: list[Any], next_due: int, alone: bytes, paused: int, generation: int) -> Taken:
+def _taken(keys: Keys, rows: list[Any], next_due: int, alone: bytes, control: list[bytes | None]) -> Taken:
     events = [_event(keys, row[0], row[1], row[2], row[3]) for row in rows]
-    return Taken(
-        events,
-        next_due if next_due >= 0 else None,
-        alone=alone.decode(),
-        paused=bool(paused),
-        generation=generation,
-    )
+    return _controlled(Taken(events, next_due if next_due >= 0 else None, alone=alone.decode()), control)
+
+
+def _controlled(taken: Taken, control: list[bytes | None]) -> Taken:
+    paused, generation, rewinds = control
+    if rewinds:
+        places = _places(rewinds)
+        replace = msgspec.structs.replace
+        events = [replace(e, run=sum(place < entry_order(e.entry) for place in places)) for e in taken.events]
+        taken = taken._replace(events=events)
+    return taken._replace(paused=paused is not None, generation=int(generation or 0))
+
+
+@lru_cache(maxsize=256)
+def _places(rewinds: bytes) -> tuple[tuple[int, int], ...]:
+    return tuple(entry_order(entry) for entry in rewinds.decode().split())
 
 
 def _event(keys: Keys, entry: bytes, flat: list[bytes], attempt: int, before: int = 0) -> Event:

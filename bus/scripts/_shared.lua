@@ -160,8 +160,7 @@ local function take_due(group, owner, count)
   return taken, next_due and math.max(0, next_due - now) or -1, alone
 end
 
--- Who paused the group (or nothing), and how often it was rewound.
+-- Who paused the group (or nothing), how often it was moved, and the entries that it was moved back to.
 local function control_of(group)
-  local said = redis.call('HMGET', META, 'paused:' .. group, 'generation:' .. group)
-  return said[1], tonumber(said[2] or 0)
+  return redis.call('HMGET', META, 'paused:' .. group, 'generation:' .. group, 'rewinds:' .. group)
 end

@@ -4,12 +4,14 @@
 -- entry is undone, dead letters and discarded ones included: each of those events comes anew. Forwards, what lies between is
 -- never delivered; what was pending stays so. Owners must take new names afterwards (the generation says so).
 -- Returns {'moved', position before, position after, pending and dead undone}, or {'running', how many},
--- {'unpaused'}, {'many', how many} and nothing was changed.
+-- {'unpaused'}, {'many', how many}, {'often'} and nothing was changed.
 allow_when_full()
+local MAX_REWINDS_TEXT = 20000
 local group, target, now = ARGV[1], ARGV[2], now_ms()
 local before = position_of(group)
 if not before then return redis.error_reply('NOGROUP no such group') end
-if not control_of(group) then return {'unpaused'} end
+local control = control_of(group)
+if not control[1] then return {'unpaused'} end
 local pending, running = redis.call('XPENDING', EVENTS, group), 0
 for _, owner in ipairs(pending[4] or {}) do
   if owner[1] ~= NOBODY then running = running + owner[2] end
@@ -24,6 +26,7 @@ local function rows(from)
   return redis.call('XPENDING', EVENTS, group, from, '+', 500)
 end
 
+if #(control[3] or '') > MAX_REWINDS_TEXT then return {'often'} end
 local undone, found, last = 0, rows('(' .. target), nil
 while #found > 0 do
   local ids = {}
@@ -58,5 +61,9 @@ for _, letters in ipairs({DEAD, DISCARDED}) do
 end
 redis.call('XGROUP', 'SETID', EVENTS, group, target)
 redis.call('HINCRBY', META, 'generation:' .. group, 1)
+if is_older(target, before) then
+  local rewinds = control[3] and control[3] .. ' ' or ''
+  redis.call('HSET', META, 'rewinds:' .. group, rewinds .. target)
+end
 redis.call('XADD', JOURNAL, '*', 'g', group, 'c', cmsgpack.pack({ARGV[3], ARGV[4], ARGV[5], before, target}))
 return {'moved', before, target, undone}

@@ -4,11 +4,11 @@
 -- runs, and it is the oldest. Read and admitted in one step, since two workers that read first and admit
 -- later would swap them. A group that is paused takes nothing.
 -- Returns {{id, fields, delivery count, attempts before a replay}…, ms until the next retry or -1, the id of one
---   that must be settled before another is begun or '', 1 when the group is paused, times rewound, last entry read
---   or '', 1 when too many wait}.
+--   that must be settled before another is begun or '', what `control_of` says, last entry read or '', 1 when too
+--   many wait}.
 allow_when_full()
-local paused, generation = control_of(ARGV[1])
-if paused then return {{}, -1, '', 1, generation, '', 0} end
+local control = control_of(ARGV[1])
+if control[1] then return {{}, -1, '', control, '', 0} end
 local taken, next_due, alone = take_due(ARGV[1], ARGV[2], ARGV[3])
 local room, last, full = alone == '' and ARGV[3] - #taken or 0, '', redis.call('ZCARD', PARKED) >= tonumber(ARGV[4])
 if room > 0 and not full then
@@ -24,4 +24,4 @@ if room > 0 and not full then
     end
   end
 end
-return {taken, next_due, alone, 0, generation, last, full and 1 or 0}
+return {taken, next_due, alone, control, last, full and 1 or 0}

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from datetime import timedelta
 
+import msgspec
 import pytest
 from django.contrib.auth.models import Group as Effect  # any table will do
 from django.utils import timezone
 
-from bus import delivery, inbox, operations
+from bus import control, delivery, inbox, operations
 from bus.deadline import Deadlines
 from bus.delivery import judge
 from bus.errors import ConfigError, SubscriptionInvalid
@@ -102,6 +103,32 @@ def test_a_worker_uses_the_inbox(
         publisher.publish(publisher.draft("orders", "t", 1))
         wait_until(lambda: "succeeded" in steps_of(client, "orders"))
     assert (Effect.objects.count(), InboxEntry.objects.count()) == (1, 1)
+
+
+def test_another_topic_or_run_is_another_effect() -> None:
+    one = event("o-1")
+    for other in (one, msgspec.structs.replace(one, topic="returns"), msgspec.structs.replace(one, run=1), one):
+        inbox.run_once("email", write, other)
+    assert Effect.objects.count() == 3
+
+
+@pytest.mark.parametrize("name", ["nul\x00nul", "x" * 5_000, "\ud800"])
+def test_whatever_id_a_stranger_gave_it_takes_effect_once(name: str) -> None:
+    for _ in range(2):
+        inbox.run_once("email", write, event(name))
+    assert Effect.objects.count() == 1
+
+
+def test_moving_a_group_back_asks_for_its_effects_again(
+    run_worker: RunWorker, publisher: Publisher, client: Client, wait_until: WaitUntil
+) -> None:
+    keys = Keys(client.config.prefix, "orders", 0)
+    with run_worker(Subscription("orders", "email", write, inbox=True)):
+        publisher.publish_many([publisher.draft("orders", "t", n) for n in range(3)])
+        wait_until(lambda: steps_of(client, "orders").count("succeeded") == 3)
+        control.move(client, keys, "email", "0-0", who="ann")
+        wait_until(lambda: steps_of(client, "orders").count("succeeded") == 6)
+    assert Effect.objects.count() == 6
 
 
 def test_old_notes_are_forgotten() -> None:

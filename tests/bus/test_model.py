@@ -59,6 +59,7 @@ class Delivery:
     owner: str = ""
     count: int = 0
     crashes: int = 0
+    run: int = 0  # times that the group was moved back past it
 
 
 @dataclass
@@ -129,6 +130,7 @@ class Bus(RuleBasedStateMachine):
         self.groups = {name: Group(record.ordered, record.on_dead == "halt") for name, record in GROUPS.items()}
         self.generation = Counter[int]()
         self.ids: dict[str, str] = {}
+        self.rewinds = Counter[str]()  # back, by group
         self.read_to = b"0-0"  # of the journal
         self.records = Counter[tuple[str, str, int]]()
         self.controls = Counter[tuple[str, str]]()
@@ -174,6 +176,7 @@ class Bus(RuleBasedStateMachine):
             self._check_taken(group, delivery)
             delivery.state, delivery.owner, delivery.count = "held", who, delivery.count + 1
             assert event.attempt == delivery.count
+            assert event.run == delivery.run, "its effects would be left out, or doubled"
             token = (event.entry, who, event.attempt)
             assert token not in group.tokens, "(4) a fencing token was used twice"
             group.tokens.add(token)
@@ -308,7 +311,11 @@ class Bus(RuleBasedStateMachine):
         group = self.groups[name]
         place = data.draw(st.integers(0, len(group.deliveries)))
         target = group.deliveries[place - 1].entry if place else "0-0"
-        self.client.run(control.rewind(self.keys, name, target, who="ann"))
+        moved = self.client.run(control.rewind(self.keys, name, target, who="ann"))
+        if entry_order(moved.after) < entry_order(moved.before):
+            self.rewinds[name] += 1
+            for delivery in group.deliveries[place:]:
+                delivery.run += 1
         group.controls["rewound"] += 1
         there = self._there()
         undone = [d for d in group.deliveries[place:] if d.entry in there and d.state != "waiting"]
@@ -409,8 +416,8 @@ class Bus(RuleBasedStateMachine):
         return {row[0].decode() for row in self._run(b"XRANGE", self.keys.events, b"-", b"+")}
 
     def _published(self, event: Event) -> None:
-        for group in self.groups.values():
-            group.deliveries.append(Delivery(event.entry, event.key))
+        for name, group in self.groups.items():
+            group.deliveries.append(Delivery(event.entry, event.key, run=self.rewinds[name]))
 
     def _owner(self, number: int) -> str:
         return f"w{number}#{self.generation[number]}"
