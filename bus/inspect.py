@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from bus.keys import Keys, global_key
 from bus.tail import Partition
 from bus.wire import Operation
+
+_SETTINGS: Final = (b"appendfsync", b"min-replicas-to-write", b"save", b"stop-writes-on-bgsave-error")
 
 
 class GroupState(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,16 +54,52 @@ class WorkerState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServerState(msgspec.Struct, frozen=True, kw_only=True):
-    """The server behind the bus, from INFO. `used_memory` in bytes."""
+    """The server behind the bus, from INFO and, where its user may, CONFIG. Sizes in bytes.
 
-    product: str
-    version: str
-    used_memory: int
-    aof: bool
-    appendfsync: str
-    maxmemory_policy: str
-    uptime_seconds: int
-    now_ms: int
+    `settings_known` False: CONFIG was refused, so what comes from it says nothing. `offset_ms`: its clock minus ours.
+    """
+
+    product: str = "redis"
+    version: str = ""
+    used_memory: int = 0
+    maxmemory: int = 0
+    aof: bool = False
+    appendfsync: str = ""
+    maxmemory_policy: str = ""
+    uptime_seconds: int = 0
+    now_ms: int = 0
+    offset_ms: int = 0
+    run_id: str = ""
+    loading: bool = False
+    role: str = ""
+    replicas: int = 0
+    min_replicas: int = 0
+    aof_writes: bool = True
+    snapshots: bool = False
+    snapshot_saved: bool = True
+    stops_at_failed_snapshot: bool = True
+    evicted_keys: int = 0
+    clients: int = 0
+    blocked_clients: int = 0
+    cluster: bool = False
+    settings_known: bool = True
+
+
+class StreamState(msgspec.Struct, frozen=True, kw_only=True):
+    """One partition's streams: how much is in them, how much ever was, and where they begin and end.
+
+    `newest` is the last id ever given, trimmed or not; `oldest` is "" when nothing is there.
+    """
+
+    topic: str
+    partition: int
+    events: int = 0
+    added: int = 0
+    journal: int = 0
+    oldest: str = ""
+    newest: str = "0-0"
+    oldest_record: str = ""
+    newest_record: str = "0-0"
 
 
 def groups(prefix: str, partitions: Sequence[Partition]) -> Operation[list[tuple[Partition, dict[str, Any]]]]:
@@ -122,25 +161,89 @@ def workers(prefix: str) -> Operation[list[WorkerState]]:
 
 
 def server() -> Operation[ServerState]:
-    """Version, memory and persistence of the server."""
+    """Version, memory, persistence, role and clock of the server."""
+    commands = [(b"INFO",), (b"CONFIG", b"GET", *_SETTINGS), (b"TIME",)]
+    return Operation(commands, _server_state, tolerated={"NOPERM": None, "ERR": None})
 
-    def parse(replies: list[Any]) -> ServerState:
-        info = dict(line.partition(":")[::2] for line in replies[0].decode("utf-8", "replace").splitlines())
-        product = "valkey" if "valkey_version" in info else "redis"
-        setting = replies[1] or []
-        return ServerState(
-            product=product,
-            version=info.get(f"{product}_version", ""),
-            used_memory=int(info.get("used_memory", 0)),
-            aof=info.get("aof_enabled") == "1",
-            appendfsync=setting[1].decode() if len(setting) > 1 else "",
-            maxmemory_policy=info.get("maxmemory_policy", ""),
-            uptime_seconds=int(info.get("uptime_in_seconds", 0)),
-            now_ms=_ms(replies[2]),
-        )
 
-    commands = [(b"INFO",), (b"CONFIG", b"GET", b"appendfsync"), (b"TIME",)]
-    return Operation(commands, parse, tolerated={"NOPERM": None, "ERR": None})
+def streams(prefix: str, partitions: Sequence[Partition]) -> Operation[list[StreamState]]:
+    """Lengths and ends of the streams of each partition."""
+    names = [(keys.events, keys.journal) for keys in (Keys(prefix, *partition) for partition in partitions)]
+    commands = [(b"XINFO", b"STREAM", name) for pair in names for name in pair]
+
+    def parse(replies: list[Any]) -> list[StreamState]:
+        pairs = [(_flat(replies[2 * i] or []), _flat(replies[2 * i + 1] or [])) for i in range(len(partitions))]
+        return [_stream_state(*both) for both in zip(partitions, pairs, strict=True)]
+
+    return Operation(commands or [(b"PING",)], parse, tolerated={"ERR": None})
+
+
+def memory(prefix: str, partitions: Sequence[Partition]) -> Operation[list[int | None]]:
+    """Bytes that each partition's events take up, as the server estimates; None where it may not be asked."""
+    commands = [(b"MEMORY", b"USAGE", Keys(prefix, *partition).events) for partition in partitions]
+    return Operation(
+        commands or [(b"PING",)],
+        lambda replies: [None if reply is None else int(reply) for reply in replies[: len(partitions)]],
+        tolerated={"NOPERM": None, "ERR": None},
+    )
+
+
+def _stream_state(partition: Partition, both: tuple[dict[str, Any], dict[str, Any]]) -> StreamState:
+    events, journal = both
+    return StreamState(
+        topic=partition[0],
+        partition=partition[1],
+        events=int(events.get("length", 0)),
+        added=int(events.get("entries-added", 0)),
+        journal=int(journal.get("length", 0)),
+        oldest=_first_entry(events),
+        newest=str(events.get("last-generated-id", "0-0")),
+        oldest_record=_first_entry(journal),
+        newest_record=str(journal.get("last-generated-id", "0-0")),
+    )
+
+
+def _first_entry(info: dict[str, Any]) -> str:
+    first = info.get("first-entry")
+    return str(first[0].decode()) if first else ""
+
+
+def _server_state(replies: list[Any]) -> ServerState:
+    lines = (replies[0] or b"").decode("utf-8", "replace").splitlines()
+    info = {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    said = _flat(replies[1] or [])
+    product = "valkey" if "valkey_version" in info else "redis"
+    now_ms = _ms(replies[2])
+
+    def number(name: str) -> int:
+        return int(info[name]) if info.get(name, "").isdigit() else 0
+
+    return ServerState(
+        product=product,
+        version=info.get(f"{product}_version", ""),
+        used_memory=number("used_memory"),
+        maxmemory=number("maxmemory"),
+        aof=info.get("aof_enabled") == "1",
+        appendfsync=str(said.get("appendfsync", "")),
+        maxmemory_policy=info.get("maxmemory_policy", ""),
+        uptime_seconds=number("uptime_in_seconds"),
+        now_ms=now_ms,
+        offset_ms=now_ms - int(time.time() * 1000),
+        run_id=info.get("run_id", ""),
+        loading=info.get("loading") == "1",
+        role=info.get("role", ""),
+        replicas=number("connected_slaves"),
+        min_replicas=int(said.get("min-replicas-to-write", 0)),
+        aof_writes=info.get("aof_last_write_status", "ok") == "ok",
+        snapshots=bool(said.get("save", "")),
+        snapshot_saved=info.get("rdb_last_bgsave_status", "ok") == "ok",
+        stops_at_failed_snapshot=said.get("stop-writes-on-bgsave-error", "yes") == "yes",
+        evicted_keys=number("evicted_keys"),
+        clients=number("connected_clients"),
+        blocked_clients=number("blocked_clients"),
+        cluster=info.get("cluster_enabled") == "1",
+        settings_known=replies[1] is not None,
+    )
 
 
 def _state(partition: Partition, row: dict[str, Any], replies: list[Any]) -> GroupState:

@@ -26,9 +26,10 @@ _FLOORS: Final = {"valkey": (7, 2), "redis": (7, 0)}
 class Client:
     """Runs operations, one connection per call in flight. Safe to share between threads."""
 
-    def __init__(self, pool: redis.ConnectionPool, config: Config) -> None:
+    def __init__(self, pool: redis.ConnectionPool, config: Config, reply_seconds: float = REPLY_SECONDS) -> None:
         self._pool = pool
         self.config = config
+        self._reply_seconds = reply_seconds
 
     def run(self, operation: Operation[T]) -> T:
         """Run it. Raises `ServerUnavailable` (it may have been carried out or not) or `ServerRefused`."""
@@ -47,7 +48,7 @@ class Client:
         connection = self._pool.get_connection()
         try:
             connection.send_packed_command([pack(commands)], check_health=False)
-            return [_read(connection, REPLY_SECONDS + block_seconds) for _ in commands]
+            return [_read(connection, self._reply_seconds + block_seconds) for _ in commands]
         except BaseException:
             connection.disconnect()  # a reply may still come: this connection can't be used again
             raise
@@ -105,14 +106,15 @@ class AsyncClient:
         await self._pool.disconnect()
 
 
-def connect(config: Config) -> Client:
+def connect(config: Config, *, reply_seconds: float = REPLY_SECONDS) -> Client:
     """A client of the server behind the bus, which has answered and is new enough.
 
+    `reply_seconds`: the patience of whoever has something else to show meanwhile.
     Raises `ServerUnavailable`, `ServerTooOld` or `ServerRefused`.
     """
-    options = _options(resolve(config))
+    options = _options(resolve(config)) | {"socket_timeout": reply_seconds, "socket_connect_timeout": reply_seconds}
     pool = redis.ConnectionPool.from_url(options.pop("url"), max_connections=4096, **options)
-    client = Client(pool, config)
+    client = Client(pool, config, reply_seconds)
     check_version(client.run(Operation([(b"INFO", b"server")], lambda replies: replies[0])))
     return client
 
@@ -194,6 +196,8 @@ def _code(error: redis.ResponseError) -> str:
         return "OOM"
     if isinstance(error, redis.exceptions.ReadOnlyError):
         return "READONLY"
+    if isinstance(error, redis.exceptions.NoPermissionError):
+        return "NOPERM"
     first = str(error).partition(" ")[0]
     return first if first.isupper() else "ERR"
 
@@ -209,20 +213,26 @@ def _refused(error: redis.ResponseError) -> ServerError:
     return ServerRefused(f"the server refused: {text}" + (f"; {advice}" if advice else ""))
 
 
+_CREDENTIALS: Final = "put the right user and password into BUS_URL: redis://user:password@host:6379/0"
 _ADVICE: Final = {
     "OOM": "it is out of memory: raise maxmemory, or let the groups that are behind catch up",
     "MISCONF": "it can't write to its disk: free space there",
     "READONLY": "it is a replica: point BUS_URL at the primary",
-    "NOAUTH": "put the password into BUS_URL: redis://:password@host:6379/0",
-    "WRONGPASS": "put the right user and password into BUS_URL",
+    "NOAUTH": _CREDENTIALS,
+    "WRONGPASS": _CREDENTIALS,
+    "unauthenticated": _CREDENTIALS,  # Redis 7.0 to a stranger's long command
     "NOPERM": "grant its user the commands named in the README",
     "WRONGTYPE": "another program uses the same key: choose another BUS['prefix']",
 }
 
 
-def _unavailable(config: Config, error: Exception) -> ServerUnavailable:
+def _unavailable(config: Config, error: Exception) -> ServerError:
     where = shown(config.url) if config.url else f"embedded in {config.data_folder}"
     reason = " ".join(str(error).split())[:200] or type(error).__name__
+    if isinstance(error, redis.exceptions.AuthenticationError):  # an error of the connection, as redis-py sees it
+        return ServerRefused(f"the server ({where}) refused: {reason}; {_CREDENTIALS}")
+    if isinstance(error, redis.exceptions.BusyLoadingError):
+        return ServerUnavailable(f"the server ({where}) reads its data into memory and serves when that is done; wait")
     return ServerUnavailable(f"no answer from the server ({where}): {reason}; start it, or correct BUS_URL")
 
 

@@ -89,16 +89,51 @@ def newest(prefix: str, wanted: Sequence[Partition]) -> Operation[dict[Partition
     return Operation(commands or [(b"PING",)], parse)
 
 
-def still_there(prefix: str, positions: Mapping[Partition, Position]) -> Operation[dict[Partition, bool]]:
-    """Whether the stream still holds the event that each position names."""
-    commands = [
-        (b"XRANGE", Keys(prefix, *partition).events, *[position.events.encode()] * 2)
-        for partition, position in positions.items()
-    ]
-    return Operation(
-        commands or [(b"PING",)],
-        lambda replies: {partition: bool(reply) for partition, reply in zip(positions, replies, strict=False)},
-    )
+class Found(NamedTuple):
+    """What lies where somebody has read to: the event there (None: it is gone), and whether the journal's entry is."""
+
+    event: Event | None
+    record: bool
+
+
+def look_back(prefix: str, positions: Mapping[Partition, Position]) -> Operation[dict[Partition, Found]]:
+    """Whether what was read last is still there. A server that was rewound has forgotten it, or gave its id again."""
+    commands = []
+    for partition, position in positions.items():
+        keys = Keys(prefix, *partition)
+        for name, entry in ((keys.events, position.events.encode()), (keys.journal, position.journal.encode())):
+            commands.append((b"XRANGE", name, entry, entry))
+
+    def parse(replies: list[Any]) -> dict[Partition, Found]:
+        pairs = zip(replies[::2], replies[1::2], strict=False)
+        return {
+            partition: Found(_event(partition, events[0]) if events else None, bool(journal))
+            for partition, (events, journal) in zip(positions, pairs, strict=False)
+        }
+
+    return Operation(commands or [(b"PING",)], parse)
+
+
+def first_after(prefix: str, positions: Mapping[Partition, Position]) -> Operation[dict[Partition, Position]]:
+    """The first entry after each position, "0-0" where none follows: how old it is tells how late a reader is."""
+    commands = []
+    for partition, position in positions.items():
+        keys = Keys(prefix, *partition)
+        for name, entry in ((keys.events, position.events), (keys.journal, position.journal)):
+            commands.append((b"XRANGE", name, f"({entry}".encode(), b"+", b"COUNT", b"1"))
+
+    def parse(replies: list[Any]) -> dict[Partition, Position]:
+        first = [reply[0][0].decode() if reply else START for reply in replies] if positions else []
+        return {p: Position(first[2 * i], first[2 * i + 1]) for i, p in enumerate(positions)}
+
+    return Operation(commands or [(b"PING",)], parse)
+
+
+def last_record_before(prefix: str, partition: Partition, moment_ms: int) -> Operation[str]:
+    """The last entry of the journal that was written before a moment; "0-0" when there is none."""
+    before = b"%d" % max(moment_ms - 1, 0)
+    command = (b"XREVRANGE", Keys(prefix, *partition).journal, before, b"-", b"COUNT", b"1")
+    return Operation([command], lambda replies: replies[0][0][0].decode() if replies[0] else START)
 
 
 def discover(prefix: str, cursor: int = 0) -> Operation[tuple[int, list[Partition]]]:

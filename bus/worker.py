@@ -16,7 +16,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from bus import inbox, inspect, operations
+from bus import health, inbox, inspect, operations
 from bus.config import Config
 from bus.cycle import Cycle
 from bus.deadline import Deadlines
@@ -76,6 +76,7 @@ class Worker:
         if self._uses_inbox:
             inbox.check_usable()
         client = connect(self.config)
+        health.report(client, log)
         cycles = self._register(client)
         self._beat(client)
         capture = LogCapture()

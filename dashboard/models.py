@@ -33,6 +33,11 @@ def partition_of(pk: int) -> int:
     return pk >> NUMBER_BITS
 
 
+def number_of(pk: int) -> int:
+    """An event's number within its partition."""
+    return pk & ((1 << NUMBER_BITS) - 1)
+
+
 class PlaceField(models.BigIntegerField):  # type: ignore[type-arg]  # Django's can't be subscripted when run
     """A 64-bit primary key that we number ourselves. SQLite calls its own row number `integer`, nothing else."""
 
@@ -86,6 +91,7 @@ class Event(models.Model):
     size = models.BigIntegerField()  # bytes of the data as it was published
     payload = models.BinaryField()  # its beginning: at most rows.MAX_PAYLOAD bytes
     ghost = models.BooleanField(default=False)
+    epoch = models.IntegerField(default=0)  # the partition's when it was recorded: a rewound server gives ids again
 
     class Meta:
         indexes = (
@@ -95,10 +101,42 @@ class Event(models.Model):
             models.Index(fields=["key", "id"], name="event_by_key", condition=~Q(key="")),
             models.Index(fields=["cause_id"], name="event_by_cause", condition=~Q(cause_id="")),
         )
-        constraints = (models.UniqueConstraint(fields=["partition", "entry"], name="event_entry_once"),)
+        constraints = (models.UniqueConstraint(fields=["partition", "entry", "epoch"], name="event_entry_once"),)
 
     def __str__(self) -> str:
         return f"{self.type} {self.event_id}"
+
+
+class Rewind(models.Model):
+    """The server was found without these events, which it once had: a crash, a restored copy, a failover.
+
+    The events of the partition from number `first` to `last` are the ones that it forgot; there may be none.
+    """
+
+    partition = models.ForeignKey(Partition, models.CASCADE)
+    epoch = models.IntegerField()  # that began with it
+    at_ms = models.BigIntegerField()  # when it was noticed
+    first = models.BigIntegerField()
+    last = models.BigIntegerField()
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=["partition", "epoch"], name="rewind_once"),)
+
+    def __str__(self) -> str:
+        return f"epoch {self.epoch}: {self.last - self.first + 1} events forgotten"
+
+
+class Recording(models.Model):
+    """A recorder that runs, or did until lately: it says so every few seconds. Times: its own clock."""
+
+    name = models.CharField(max_length=120, primary_key=True)  # host-pid
+    started_ms = models.BigIntegerField()
+    beat_ms = models.BigIntegerField()
+    stored_ms = models.BigIntegerField(default=0)  # when it last stored something
+    trouble = models.CharField(max_length=300, default="")
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Delivery(models.Model):

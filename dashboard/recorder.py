@@ -9,17 +9,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextlib import suppress
 from typing import Final
 
 from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import close_old_connections
 
-from bus import tail
+from bus import health, tail
 from bus.errors import ServerError
 from bus.streams import Client, connect
 from dashboard.record.batch import NOTHING, Stored
 from dashboard.record.chores import Chores
+from dashboard.record.presence import Presence
 from dashboard.record.projection import CursorMoved, Projection
 
 READ_COUNT: Final = 500  # entries of each stream in one read, and so in one transaction
@@ -39,6 +41,7 @@ class Recorder:
         self._client = client
         self._projection = Projection()
         self._chores = Chores(client, self._projection)
+        self._presence = Presence()
         self._stopping = threading.Event()
         self._loaded = False
         self._in_trouble = False
@@ -51,18 +54,23 @@ class Recorder:
     def run(self) -> None:
         """Record. Trouble with server or database is said once, and outlived."""
         log.info("recording what happens on the bus into %s", _shown_database())
+        health.report(self._client, log)
         pause = TROUBLE_SECONDS[0]
         while not self._stopping.is_set():
             try:
-                self.turn()
+                if self.turn() != NOTHING:
+                    self._presence.stored()
+                self._presence.beat()
                 self._well_again()
                 pause = TROUBLE_SECONDS[0]
             except CursorMoved as moved:
                 self._rival(moved)
             except (ServerError, DatabaseError) as error:
-                self._trouble(f"{_one_line(error)}; trying again")
+                self._trouble(_one_line(error))
                 self._stopping.wait(pause)
                 pause = min(pause * 2, TROUBLE_SECONDS[1])
+        with suppress(DatabaseError):
+            self._presence.leave()
         log.info("the recorder has stopped; everything that was read is stored")
 
     def turn(self) -> Stored:
@@ -77,6 +85,9 @@ class Recorder:
             return NOTHING
         prefix = self._client.config.prefix
         chunks = self._client.run(tail.read(prefix, positions, count=READ_COUNT, block_ms=BLOCK_MS))
+        # Proved before it is stored: what follows the cursor follows what was recorded, on the same history.
+        if chunks and self._chores.check_rewound([(chunk.topic, chunk.partition) for chunk in chunks]):
+            return NOTHING
         stored = self._projection.store(chunks) if chunks else NOTHING
         self._chores.count(stored)
         for first in range(0, len(stored.traces), ANNOUNCED):
@@ -90,7 +101,7 @@ class Recorder:
             close_old_connections()
             self._reconnect()
         self._projection.load()
-        self._chores.check_rewound()
+        self._chores.check_rewound(self._projection.places)
         self._loaded = True
 
     def _reconnect(self) -> None:
@@ -103,8 +114,10 @@ class Recorder:
     def _trouble(self, text: str) -> None:
         self._loaded = False
         if not self._in_trouble:
-            log.warning("%s", text)
+            log.warning("%s; trying again", text)
         self._in_trouble = True
+        with suppress(DatabaseError):  # it may be the very trouble
+            self._presence.beat(text)
 
     def _rival(self, moved: CursorMoved) -> None:
         """Two recorders are safe, but each does the work that the other has done."""

@@ -6,7 +6,7 @@ from django.urls import path, re_path, register_converter
 from django.urls.converters import StringConverter
 
 from dashboard import login
-from dashboard.views import overview, topics, traces
+from dashboard.views import overview, system, topics, traces
 
 
 class AnyId(StringConverter):
@@ -29,5 +29,8 @@ urlpatterns = [
     path("traces/<id:correlation_id>/", traces.trace, name="trace"),
     path("events/<id:event_id>/", traces.event, name="event"),
     path("find/", traces.find, name="find"),
+    path("system/", system.system, name="system"),
+    path("system/body/", system.body, name="system-body"),
+    path("system/alarm/", system.alarm, name="alarm"),
     *login.urlpatterns,
 ]

@@ -33,7 +33,7 @@ LAYERS = (
     {"bus.wire", "bus.keys"},
     {"bus.streams"},
     {"bus.operations", "bus.tail", "bus.inspect"},
-    {"bus.publisher", "bus.delivery"},
+    {"bus.publisher", "bus.delivery", "bus.health"},
     {"bus.worker"},
     {"bus.apps", "bus.checks", "bus.management.commands.worker", "bus.management.commands.publish"},
 )

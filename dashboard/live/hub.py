@@ -44,6 +44,7 @@ def render_row(row: dict[str, Any]) -> str:
 class Hub:
     """Everything that the sockets of this process look at."""
 
+    frames_sent: ClassVar[int] = 0  # by all hubs of this process
     _hubs: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, Hub]] = WeakKeyDictionary()
 
     def __init__(self, *, render: Render = render_row) -> None:
@@ -68,6 +69,17 @@ class Hub:
         if loop not in cls._hubs:
             cls._hubs[loop] = cls()
         return cls._hubs[loop]
+
+    @classmethod
+    def figures(cls) -> dict[str, Any]:
+        """Sockets and frames of this process, and how late events get here; from any thread."""
+        hubs = list(cls._hubs.values())
+        delays = [delay for hub in hubs if (delay := hub._measures.delay())]
+        return {
+            "sockets": sum(len(hub._sockets) for hub in hubs),
+            "frames": cls.frames_sent,
+            "delay": delays[0] if delays else None,
+        }
 
     def join(self, socket: Watcher) -> None:
         """A socket came; the first one starts the hub."""

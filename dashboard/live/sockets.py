@@ -124,6 +124,7 @@ class LiveSocket(AsyncWebsocketConsumer):
         while True:
             while (text := self._window.take()) is not None:
                 await self.send(text_data=text)  # type: ignore[no-untyped-call]  # as above
+                Hub.frames_sent += 1
             if self._window.is_stalled():
                 await self._end(STALLED)
                 return

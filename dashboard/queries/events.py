@@ -22,7 +22,8 @@ MAX_PER_PAGE: Final = 200
 MAX_SEARCHED: Final = 5_000
 _PORTION: Final = 250  # events looked at in one step, when only their lanes tell whether they belong
 _BEFORE: Final = re.compile(r"\d{1,9}:\d{1,12}(,\d{1,9}:\d{1,12}){0,255}\Z")
-_UNRECORDED: Final = frozenset({State.WAITING, State.SUCCEEDED})  # states that the index of trouble doesn't hold
+# States that the index of trouble doesn't hold, or not of every lane: what a rewound server forgot may have no row.
+_UNRECORDED: Final = frozenset({State.WAITING, State.SUCCEEDED, State.LOST})
 _SELECT: Final = "SELECT {columns} FROM dashboard_event WHERE id > %s AND id < %s".replace("{columns}", EVENT_COLUMNS)
 _NEWEST: Final = " ORDER BY id DESC LIMIT %s"
 _IN_STATE: Final = (
@@ -117,6 +118,7 @@ def _row(event: Mapping[str, Any], topic: str, around: Surroundings, lanes: list
         "at_ms": event["at_ms"],
         "size": event["size"],
         "preview": preview(event["head"]),
+        "forgotten_ms": around.forgotten_ms(event),
         "lanes": [{name: lane[name] for name in ("group", "state", "label")} for lane in lanes],
     }
 

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-from dashboard.models import GHOSTS_FROM, NUMBER_BITS
+from dashboard.models import GHOSTS_FROM, number_of
 from dashboard.queries.bus_state import BusState, bus_state
 from dashboard.queries.lag import Lag, PartitionRow, lags, partitions
 from dashboard.queries.lanes import Happened, Place, Standing, lanes
@@ -52,10 +52,16 @@ class Surroundings:
     def lanes_of(self, event: Mapping[str, Any], happened: Mapping[str, Happened]) -> list[dict[str, Any]]:
         """The lanes of an event row."""
         partition_id = event["partition_id"]
-        place = Place(order_of(event["entry"]), event["id"] & ((1 << NUMBER_BITS) - 1), event["at_ms"], event["type"])
+        number = number_of(event["id"])
+        forgotten_ms = self.forgotten_ms(event)
+        place = Place(order_of(event["entry"]), number, event["at_ms"], event["type"], forgotten_ms)
         if place.number >= GHOSTS_FROM:
             return lanes(place, {}, happened, None)
         return lanes(place, self.histories.get(partition_id, {}), happened, self._standings(partition_id))
+
+    def forgotten_ms(self, event: Mapping[str, Any]) -> int | None:
+        """When it was noticed that the server had forgotten an event; None: it has not."""
+        return self.partitions[event["partition_id"]].forgotten_at(number_of(event["id"]))
 
     def _standings(self, partition_id: int) -> dict[str, Standing] | None:
         if not self.state.available:

@@ -37,6 +37,7 @@ class Place(msgspec.Struct, frozen=True):
     number: int
     at_ms: int
     type: str
+    forgotten_ms: int | None = None  # when it was noticed that the server had forgotten it
 
 
 class Happened(msgspec.Struct, frozen=True):
@@ -84,6 +85,8 @@ def _lane(
     standing = standings.get(group) if standings is not None else None
     delivery = happened.delivery if happened else None
     state = delivery["state"] if delivery else _state_without_record(place, standing)
+    if place.forgotten_ms is not None and is_open(state):
+        state = str(State.LOST)
     attempt = delivery["attempt"] if delivery else 0
     return {
         "group": group,
@@ -109,6 +112,8 @@ def _state_without_record(place: Place, standing: Standing | None) -> str:
 
 def _note(state: str, place: Place, delivery: Row | None, standing: Standing | None, *, away: bool) -> str:
     error = str(delivery["error"]) if delivery else ""
+    if place.forgotten_ms is not None:
+        return _forgotten_note(state, error)
     if state == State.WAITING:
         return "server away" if away else _waiting_note(place, delivery, standing)
     if state == State.RUNNING:
@@ -120,6 +125,15 @@ def _note(state: str, place: Place, delivery: Row | None, standing: Standing | N
     if state == State.SKIPPED:
         return error or "the group no longer takes this type"
     return error if state in (State.RETRYING, State.DEAD, State.HELD, State.DISCARDED) else ""
+
+
+def _forgotten_note(state: str, error: str) -> str:
+    """What became of a lane whose event the server has forgotten."""
+    if state == State.LOST:
+        return "the server was rewound and forgot the event"
+    if state == State.DEAD:
+        return f"{error} · the server forgot it: it can't be replayed"
+    return ""
 
 
 def _waiting_note(place: Place, delivery: Row | None, standing: Standing | None) -> str:

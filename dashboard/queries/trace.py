@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from dashboard.models import number_of
 from dashboard.queries.facts import EVENT_COLUMNS, Surroundings, happened, preview
 from dashboard.queries.lag import PartitionRow
 from dashboard.queries.lanes import is_open
@@ -64,6 +65,7 @@ def describe(event: Mapping[str, Any], place: PartitionRow, lanes: list[dict[str
         "preview": preview(event["head"]),
         "cause": cause,
         "ghost": bool(event["ghost"]),
+        "forgotten_ms": place.forgotten_at(number_of(event["id"])),
         "lanes": lanes,
     }
 
@@ -122,6 +124,6 @@ def _ghosts(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     missing = dict.fromkeys(e["cause"]["event"] for e in events if e["cause"] and e["cause"]["event"] not in known)
     blank = {
         "topic": "", "partition": 0, "entry": "", "type": "", "key": None, "source": "", "at_ms": None, "size": 0,
-        "preview": "", "cause": None, "ghost": True,
+        "preview": "", "cause": None, "ghost": True, "forgotten_ms": None,
     }  # fmt: skip
     return [{"id": event_id, **blank, "lanes": []} for event_id in missing]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable
 from typing import Final
 
 from bus import operations, outbox, tail
 from bus.event import entry_ms
-from bus.operations import entry_order
 from bus.streams import Client
-from bus.tail import START, Partition, Position
-from dashboard.record import confirm, retention
+from bus.tail import Partition, Position
+from dashboard.record import confirm, retention, rewound
 from dashboard.record.batch import Stored
 from dashboard.record.projection import Projection
 
@@ -21,6 +21,8 @@ DISCOVER_STEPS: Final = 20  # of a thousand keys each, every look
 TRIM_SECONDS: Final = 1.0
 TRIM_CALLS: Final = 20  # of up to a thousand events each
 REPORT_SECONDS: Final = 60.0
+SAID: Final = 10  # partitions in the log, when many were rewound at once
+REWIND_SECONDS: Final = 5.0  # so soon a server that forgot everything is noticed, even when nothing new comes
 
 log = logging.getLogger("dashboard.recorder")
 
@@ -34,6 +36,7 @@ class Chores:
         self._projection = projection
         self._scan = 0
         self._next_look = self._next_confirm = self._next_trim = 0.0
+        self._next_look_back = time.monotonic() + REWIND_SECONDS
         self._next_report = time.monotonic() + REPORT_SECONDS
         self._trimmed_at: dict[tuple[str, int], Position] = {}
         self._since_sweep = 0
@@ -51,6 +54,9 @@ class Chores:
         if now >= self._next_look:
             self._next_look = now + LOOK_SECONDS
             self._look()
+        if now >= self._next_look_back:
+            self._next_look_back = now + REWIND_SECONDS
+            self.check_rewound(self._projection.places)
         if now >= self._next_confirm:
             self._next_confirm = now + CONFIRM_SECONDS
             confirm.confirm()
@@ -65,32 +71,39 @@ class Chores:
             retention.sweep_leftovers()
             self._report()
 
-    def check_rewound(self) -> None:
-        """Whether the server has forgotten what is recorded, after a crash or a restored copy. Says so and goes on."""
-        positions = {partition: place.position for partition, place in self._projection.places.items()}
-        if not positions:
-            return
-        there = self._client.run(tail.still_there(self._prefix, positions))
-        for partition, newest in self._client.run(tail.newest(self._prefix, list(positions))).items():
-            position = positions[partition]
-            if newest.events != START and entry_order(newest.events) < entry_order(position.events):
-                log.error(
-                    "%s/%d: the server's history was rewound: it ends at %s, recorded is up to %s;"
-                    " what came between is on the screen only, unless an outbox still has it",
-                    *partition, newest.events, position.events,
-                )  # fmt: skip
-                self._send_again(partition, since_ms=entry_ms(newest.events))
-                journal = min(newest.journal, position.journal, key=entry_order)
-                self._projection.rewind(partition, Position(newest.events, journal))
-            elif position.events != START and not there[partition]:
-                # Emptied, or rewound and written to since, or only trimmed: what is deduplicated can be sent again.
-                dedupe_ms = self._client.config.dedupe_seconds * 1000
-                self._send_again(partition, since_ms=int(time.time() * 1000) - dedupe_ms)
+    def check_rewound(self, partitions: Iterable[Partition]) -> bool:
+        """Whether the server has forgotten what is recorded of these partitions. Marks it, says so and goes on."""
+        places = {partition: self._projection.places[partition] for partition in partitions}
+        found = [
+            rewound.reconcile(self._client, partition, places[partition])
+            for partition in rewound.doubtful(self._client, places)
+        ]
+        forgotten = [one for one in found if one is not None]
+        if not forgotten:
+            return False
+        self._projection.load()
+        self._trimmed_at.clear()
+        for one in forgotten[:SAID]:
+            self._say(one)
+        if len(forgotten) > SAID:
+            log.error("and the same of %d more partitions, see the System page", len(forgotten) - SAID)
+        for one in forgotten:
+            self._send_again(one)
+            tail.announce(self._client, one.traces)
+        return True
 
-    def _send_again(self, partition: Partition, *, since_ms: int) -> None:
-        if count := outbox.send_again(*partition, since_ms=since_ms):
+    def _say(self, one: rewound.Rewound) -> None:
+        log.error(
+            "%s/%d: the server's history was rewound: it ends at %s, and %s events that were recorded after it are"
+            " forgotten; what was open of them is lost", *one.partition, one.entry, f"{one.forgotten:,}",
+        )  # fmt: skip
+
+    def _send_again(self, one: rewound.Rewound) -> None:
+        """What is forgotten and came by the outbox is published once more, as far back as it would be stored once."""
+        oldest_ms = int(time.time() * 1000) - self._client.config.dedupe_seconds * 1000
+        if count := outbox.send_again(*one.partition, since_ms=max(entry_ms(one.entry), oldest_ms)):
             log.warning(
-                "%s/%d: the outbox sends %d events again, those that the server may have lost", *partition, count
+                "%s/%d: the outbox sends %d events again, those that the server may have lost", *one.partition, count
             )
 
     def _look(self) -> None:

@@ -24,6 +24,7 @@ from dashboard.record.batch import Batch, Stored
 from dashboard.record.progress import Moment, Progress, advance
 from dashboard.record.rates import Series, bucket_of
 from dashboard.record.recent import Known, Recent
+from dashboard.record.spans import Span, step
 from dashboard.record.subscriptions import Subscribed, governing, order_of, subscribed
 
 MAX_SERIES: Final = 500  # edges of the map; what strangers invent beyond them is counted as one
@@ -45,6 +46,10 @@ class Place(msgspec.Struct):
     newest_ms: int
     ghosts: int
     epoch: int
+    trimmed_number: int
+    swept_number: int
+    forgotten: list[Span] = msgspec.field(default_factory=list)
+    newest_id: str = ""  # of the event at the cursor; "" when nobody knows
 
     @property
     def position(self) -> Position:
@@ -65,10 +70,11 @@ class Projection:
         self._recent.clear()
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT topic, number, id, events_cursor, journal_cursor, newest_number, newest_ms, ghosts, epoch"
-                " FROM dashboard_partition"
+                "SELECT topic, number, id, events_cursor, journal_cursor, newest_number, newest_ms, ghosts, epoch,"
+                " trimmed_number, swept_number FROM dashboard_partition"
             )
             self.places = {(row[0], row[1]): Place(*row[2:]) for row in cursor.fetchall()}
+            self._load_ends(cursor)
             cursor.execute("SELECT kind, who, topic FROM dashboard_total LIMIT %s", [MAX_SERIES])
             self._series = {Series(*row) for row in cursor.fetchall()}
             cursor.execute(
@@ -77,6 +83,17 @@ class Projection:
             self._history = defaultdict(list)
             for partition_id, group, *said in cursor.fetchall():
                 self._history[partition_id, group].append(subscribed(*said))
+
+    def _load_ends(self, cursor: CursorWrapper) -> None:
+        """What the server must still have, and what it has been found without."""
+        by_id = {place.id: place for place in self.places.values()}
+        cursor.execute(rows.NEWEST_IDS)
+        for partition_id, event_id in cursor.fetchall():
+            by_id[partition_id].newest_id = event_id
+        cursor.execute(rows.REWINDS)
+        for partition_id, *span in cursor.fetchall():
+            by_id[partition_id].forgotten.append(Span(*span))
+        self._recent.forgotten = {place.id: place.forgotten for place in by_id.values() if place.forgotten}
 
     def add(self, partitions: Iterable[Partition]) -> None:
         """Begin to record partitions that are new."""
@@ -88,17 +105,13 @@ class Projection:
                 cursor.executemany(rows.ADD_PARTITION, fresh)
             self.load()
 
-    def rewind(self, partition: Partition, position: Position) -> None:
-        """The server's streams end before what is recorded: go on from where they end, and count an epoch."""
-        place = self.places[partition]
-        with connection.cursor() as cursor:
-            cursor.execute(rows.REWIND_CURSOR, (*position, place.id, *place.position, place.epoch))
-        self.load()
-
     def trimmed(self, partition: Partition, count: int) -> None:
         """So many of the partition's oldest events have left the stream."""
+        place = self.places[partition]
+        trimmed_number = step(place.forgotten, place.trimmed_number, count)
         with connection.cursor() as cursor:
-            cursor.execute(rows.ADD_TRIMMED, (count, self.places[partition].id))
+            cursor.execute(rows.ADD_TRIMMED, (trimmed_number - place.trimmed_number, place.id))
+        place.trimmed_number = trimmed_number
 
     def store(self, chunks: Sequence[Chunk]) -> Stored:
         """Store what one read returned, all of it or nothing. Raises `CursorMoved` when somebody else has.
@@ -129,9 +142,11 @@ class Projection:
             raise CursorMoved(f"{chunk.topic}/{chunk.partition}")
         place.events_cursor, place.journal_cursor = chunk.position
         place.newest_number, place.newest_ms = number, newest_ms
+        if chunk.events:
+            place.newest_id = rows.clean(chunk.events[-1].id)
 
     def _store_event(self, place: Place, pk: int, event: Event, batch: Batch) -> None:
-        row = rows.event_row(event, pk=pk, partition_id=place.id)
+        row = rows.event_row(event, pk=pk, partition_id=place.id, epoch=place.epoch)
         batch.events.append(row.values)
         batch.traces[row.trace] = None
         self._recent.put(place.id, event.entry, Known(pk, row.trace, row.type))
@@ -175,7 +190,7 @@ class Projection:
         """Events that the journal speaks of and the stream no longer has."""
         for ghost, entry in enumerate(entries, place.ghosts):
             pk = event_pk(place.id, GHOSTS_FROM + ghost)
-            batch.events.append(rows.ghost_row(entry, pk=pk, partition_id=place.id))
+            batch.events.append(rows.ghost_row(entry, pk=pk, partition_id=place.id, epoch=place.epoch))
             self._recent.put(place.id, entry, Known(pk, "", ""))
         place.ghosts += len(entries)
         cursor.execute(rows.SET_GHOSTS, [place.ghosts, place.id])

@@ -12,7 +12,9 @@ from typing import Final
 import msgspec
 from django.db.backends.utils import CursorWrapper
 
+from dashboard.models import number_of
 from dashboard.record.progress import Progress
+from dashboard.record.spans import Span, forgotten_at
 from dashboard.sql import slices, spread
 
 MAX_KNOWN: Final = 20_000
@@ -37,6 +39,7 @@ class Recent:
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, str], Known] = {}
+        self.forgotten: dict[int, list[Span]] = {}  # by partition id: rows that are no longer the entry's
 
     def get(self, partition_id: int, entry: str) -> Known | None:
         return self._known.get((partition_id, entry))
@@ -61,7 +64,9 @@ class Recent:
 
     def _fetch(self, cursor: CursorWrapper, partition_id: int, entries: Sequence[str]) -> None:
         cursor.execute(spread(_EVENTS, len(entries)), [partition_id, *entries])
-        found = {row[0]: (row[1], Known(row[0], row[2], row[3])) for row in cursor.fetchall()}
+        spans = self.forgotten.get(partition_id, ())
+        there = [row for row in cursor.fetchall() if forgotten_at(spans, number_of(row[0])) is None]
+        found = {row[0]: (row[1], Known(row[0], row[2], row[3])) for row in there}
         if found:
             cursor.execute(spread(_DELIVERIES, len(found)), list(found))
         for row in cursor.fetchall():

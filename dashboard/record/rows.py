@@ -46,7 +46,7 @@ ADD_PARTITION: Final = _insert(
 INSERT_EVENT: Final = _insert(
     "event",
     "id partition_id entry event_id type key source correlation_id cause_id cause_group cause_attempt traceparent"
-    " time_text headers at_ms at_seq size payload ghost",
+    " time_text headers at_ms at_seq size payload ghost epoch",
     "ON CONFLICT DO NOTHING",
 )
 UPSERT_DELIVERY: Final = _insert(
@@ -81,8 +81,32 @@ MOVE_CURSOR: Final = (
 )
 SET_GHOSTS: Final = "UPDATE dashboard_partition SET ghosts = %s WHERE id = %s"
 REWIND_CURSOR: Final = (
-    "UPDATE dashboard_partition SET events_cursor = %s, journal_cursor = %s, epoch = epoch + 1"
+    "UPDATE dashboard_partition SET events_cursor = %s, journal_cursor = %s, trimmed_number = %s, epoch = epoch + 1"
     " WHERE id = %s AND events_cursor = %s AND journal_cursor = %s AND epoch = %s"
+)
+NEWEST_IDS: Final = (
+    "SELECT e.partition_id, e.event_id FROM dashboard_partition p"
+    " JOIN dashboard_event e ON e.partition_id = p.id AND e.entry = p.events_cursor WHERE NOT e.ghost ORDER BY e.id"
+)
+REWINDS: Final = "SELECT partition_id, first, last, at_ms FROM dashboard_rewind ORDER BY first"
+FIRST_FROM: Final = "SELECT id, entry, event_id FROM dashboard_event WHERE id BETWEEN %s AND %s ORDER BY id LIMIT 1"
+NUMBER_AT: Final = "SELECT id FROM dashboard_event WHERE partition_id = %s AND entry = %s AND id < %s ORDER BY id"
+FORGOTTEN_TRACES: Final = "SELECT DISTINCT correlation_id FROM dashboard_event WHERE id BETWEEN %s AND %s LIMIT 1000"
+DROP_REWINDS: Final = "DELETE FROM dashboard_rewind WHERE partition_id = %s AND first >= %s"
+ADD_REWIND: Final = _insert("rewind", "partition_id epoch at_ms first last", "")
+# What a forgotten event still had before it will never come.
+LOSE_DELIVERIES: Final = (
+    "UPDATE dashboard_delivery SET state = 'lost', due_ms = NULL, settled_ms = %s, moved_ms = %s"
+    " WHERE event_id BETWEEN %s AND %s AND NOT (state = 'succeeded')"
+    " AND state NOT IN ('dead', 'discarded', 'skipped', 'lost')"
+)
+# What the server forgot of events that it still has it does again; the attempts that it will not repeat stay.
+FORGET_ATTEMPTS: Final = "DELETE FROM dashboard_attempt WHERE event_id BETWEEN %s AND %s AND ended_ms >= %s"
+REOPEN_DELIVERIES: Final = (
+    "UPDATE dashboard_delivery SET state = 'waiting', attempt = 0, worker = '', due_ms = NULL, settled_ms = NULL,"
+    " error = '', fingerprint = '', ended = COALESCE((SELECT MAX(place) FROM dashboard_attempt"
+    ' WHERE dashboard_attempt.event_id = dashboard_delivery.event_id AND dashboard_attempt."group" ='
+    ' dashboard_delivery."group"), 0) WHERE event_id BETWEEN %s AND %s AND moved_ms >= %s'
 )
 ADD_TRIMMED: Final = "UPDATE dashboard_partition SET trimmed_number = trimmed_number + %s WHERE id = %s"
 
@@ -105,7 +129,7 @@ class EventRow(NamedTuple):
     at_ms: int
 
 
-def event_row(event: Event, *, pk: int, partition_id: int) -> EventRow:
+def event_row(event: Event, *, pk: int, partition_id: int, epoch: int) -> EventRow:
     """The row of a published event."""
     cause, raw = event.cause, event.raw
     trace, event_type, source = clean(event.correlation_id), clean(event.type), clean(event.source)
@@ -116,17 +140,18 @@ def event_row(event: Event, *, pk: int, partition_id: int) -> EventRow:
         pk, partition_id, event.entry, clean(event.id), event_type, clean(event.key or ""), source, trace,
         cause_id, cause_group, cause.attempt if cause else 0, clean(event.traceparent), clean(event.time_text),
         headers, at_ms, _sequence(event.entry), len(raw), raw if len(raw) <= MAX_PAYLOAD else raw[:MAX_PAYLOAD], False,
+        epoch,
     )  # fmt: skip
     return EventRow(values, trace, event_type, at_ms)
 
 
-def ghost_row(entry: str, *, pk: int, partition_id: int) -> tuple[Any, ...]:
+def ghost_row(entry: str, *, pk: int, partition_id: int, epoch: int) -> tuple[Any, ...]:
     """The row of an event that the stream no longer holds: nobody knows more than its entry."""
     name, at_ms = f"ghost-{partition_id}-{entry}", entry_ms(entry)
     return (
         pk, partition_id, entry, name, "", "", "", "",
         "", "", 0, "", "",
-        "", at_ms, _sequence(entry), 0, b"", True,
+        "", at_ms, _sequence(entry), 0, b"", True, epoch,
     )  # fmt: skip
 
 

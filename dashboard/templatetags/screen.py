@@ -155,3 +155,21 @@ def spark(values: Sequence[float]) -> str:
     top = max(1.0, *values) if values else 1.0
     step = 120 / max(1, len(values) - 1)
     return " ".join(f"{index * step:.1f},{19 - value / top * 18:.1f}" for index, value in enumerate(values))
+
+
+@register.filter
+def clock(moment_ms: int) -> str:
+    """A moment as the time of day, UTC: `14:03:12`."""
+    return datetime.fromtimestamp(min(moment_ms, _LATEST_MS) / 1000, UTC).strftime("%H:%M:%S")
+
+
+@register.filter
+def milliseconds(value_seconds: float) -> float:
+    """Seconds as milliseconds, for `duration`."""
+    return value_seconds * 1000
+
+
+@register.filter
+def magnitude(value: float) -> float:
+    """The value without its sign."""
+    return abs(value)

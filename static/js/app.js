@@ -8,6 +8,7 @@ import "./payload-tree.js";
 import "./overview-page.js";
 import "./flow-map.js";
 import "./live-tail.js";
+import "./system-page.js";
 import "./trace-page.js";
 import "./trace-panel.js";
 import "./flow-graph.js";

@@ -44,6 +44,7 @@ export function updateCard(card, node, start) {
   const place = `key ${event.key ?? "none"} · topic ${event.topic} · partition ${event.partition} · entry ${event.entry}`;
   set(card, "aria-label", type);
   card.classList.toggle("ghost", Boolean(event.ghost));
+  card.classList.toggle("forgotten", Boolean(event.forgotten_ms));
   const [name, at, key] = card.firstChild.children;
   text(name, type);
   set(name, "title", type);
@@ -65,11 +66,12 @@ export function updateCard(card, node, start) {
 function updateFoot(card, { event, lanes }) {
   const noted = lanes.filter((lane) => lane.note && WORST.includes(lane.state));
   const worst = noted.sort((a, b) => WORST.indexOf(a.state) - WORST.indexOf(b.state))[0];
-  const words = worst ? `${worst.group}: ${worst.note}` : event.preview;
+  const forgotten = event.forgotten_ms && "the server was rewound and forgot this event";
+  const words = forgotten || (worst ? `${worst.group}: ${worst.note}` : event.preview);
   const foot = card.lastChild;
   text(foot, words);
   set(foot, "title", words);
-  set(foot, "class", `card-foot cut ${worst ? `state-${worst.state}` : "mono"}`);
+  set(foot, "class", `card-foot cut ${forgotten ? "state-lost" : worst ? `state-${worst.state}` : "mono"}`);
   card.classList.toggle("lonely", !lanes.length);
 }
 

@@ -188,9 +188,26 @@ def test_keys_find_switch_and_help(page: Page) -> None:
     expect(page.get_by_role("searchbox")).to_be_focused()
 
 
+def test_the_system_page_stays_current_and_keeps_the_focus(page: Page) -> None:
+    page.goto("/system/")
+    expect(page.locator("[data-finding=fine]")).to_contain_text("strict: synced to disk before each answer")
+    page.get_by_role("link", name="orders", exact=True).focus()
+    asked = page.locator("[data-asked]").inner_text()
+    expect(page.locator("[data-asked]")).not_to_have_text(asked)
+    expect(page.get_by_role("link", name="orders", exact=True)).to_be_focused()
+    expect(page.locator("live-status [role=status]")).to_have_text("live, every 3 s")
+    page.keyboard.press("g")
+    page.keyboard.press("t")
+    expect(page).to_have_title("Topics · Fanlight")
+    expect(page.locator(".alarm-line")).to_have_count(0)
+    page.keyboard.press("g")
+    page.keyboard.press("s")
+    expect(page).to_have_title("System · Fanlight")
+
+
 def test_no_page_has_inline_script_or_style(page: Page) -> None:
     newest_order(page)
-    for address in (page.url, "/", "/topics/", "/topics/orders/"):
+    for address in (page.url, "/", "/topics/", "/topics/orders/", "/system/"):
         answer = page.request.get(address)
         assert answer.ok
         _assert_nothing_inline(answer.text())

@@ -28,7 +28,7 @@ README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
 PROGRAM, TEST_KIT, IN_TRANSACTION = [text for language, text in BLOCKS if language == "python"]
 SHELL = [text.strip() for language, text in BLOCKS if language == "sh"]
-NOT_OURS = {"migrate", "createsuperuser"}
+NOT_OURS = {"migrate", "createsuperuser", "check"}
 
 
 @pytest.fixture

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
 from bus import operations
-from bus.config import Config
-from bus.errors import EventConflict, ServerRefused, TopicFull
+from bus.errors import EventConflict, ServerRefused
 from bus.event import Draft, Event
 from bus.journal import Failure, Record, Step, SubscriptionRecord
 from bus.keys import Keys
@@ -256,18 +254,3 @@ def test_drafts_remember_whether_their_id_was_chosen(publisher: Publisher) -> No
     assert isinstance(publisher.draft("orders", "t", 1), Draft)
     assert not publisher.draft("orders", "t", 1).dedupe
     assert publisher.draft("orders", "t", 1, id="x").dedupe
-
-
-def test_a_full_partition_takes_nothing_and_loses_nothing(client: Client, keys: Keys, config: Config) -> None:
-    full = replace(config, full_events=3)
-    first, other = Publisher(full), Publisher(full)
-    publish(first, 5)
-    for attempt in (lambda: publish(other, 1), lambda: other.publish(other.draft("orders", "t", 6))):
-        with pytest.raises(TopicFull, match=r"holds 5 events, as many as BUS\['full_events'\] allows"):
-            attempt()
-    assert length(client, keys.events) == 5
-    client.run(Operation([(b"XTRIM", keys.events, b"MAXLEN", b"2")], len))
-    other.publish(other.draft("orders", "t", 6))
-    assert length(client, keys.events) == 3
-    first.close()
-    other.close()

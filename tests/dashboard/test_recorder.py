@@ -323,7 +323,7 @@ def test_a_server_that_goes_away_is_said_once_and_outlived(
         return sum(line.levelno >= logging.WARNING for line in caplog.records if line.name == "dashboard.recorder")
 
     with EmbeddedServer(tmp_path, durability="relaxed") as server:
-        publisher = Publisher(from_options({"data_folder": tmp_path}))
+        publisher = Publisher(from_options({"data_folder": tmp_path, "durability": "relaxed"}))
         steps: list[Callable[[], object]] = [
             lambda: publisher.publish(publisher.draft("orders", "t", 1)),
             lambda: Stored.objects.count() == 1,
@@ -357,19 +357,6 @@ def test_a_database_that_goes_away_is_outlived(
     with connection.execute_wrapper(locked):
         Watched(bus_client, [lambda: Stored.objects.count() == 1]).run()
     assert [m for m in caplog.messages if "database" in m] == ["database is locked; trying again"]
-
-
-def test_a_rewound_server_is_noticed_and_recorded_on(
-    publisher: Publisher, record: Record, bus_client: Client, caplog: pytest.LogCaptureFixture
-) -> None:
-    publisher.publish(publisher.draft("orders", "t", 1))
-    record()
-    Partition.objects.update(events_cursor="9999999999999-0")
-    publisher.publish(publisher.draft("orders", "t", 2))
-    Watched(bus_client, [lambda: Partition.objects.get().epoch == 1]).run()
-    assert any("history was rewound" in text for text in caplog.messages)
-    publisher.publish(publisher.draft("orders", "t", 3))
-    Watched(bus_client, [lambda: Stored.objects.count() == 2]).run()
 
 
 def test_old_events_leave_and_their_numbers_stay(projection: Projection) -> None:

@@ -13,7 +13,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError
 
 import bus
-from bus import streams
+from bus import health, inspect, streams
 from bus.config import Config
 from bus.management.base import BusCommand
 from bus.server import EmbeddedServer
@@ -54,13 +54,21 @@ class Command(BusCommand):
     def _server(self, config: Config) -> Iterator[Callable[[], None]]:
         """The bus' server while inside; yields what brings the embedded one back when it crashed."""
         if config.url is not None:
-            streams.connect(config).close()  # away or too old: say so before anything is started
-            self.say("bus: the server of BUS_URL")
+            self._say_health(config)
             yield lambda: None
             return
         with EmbeddedServer(config.data_folder, config.durability) as server:
             self.say(f"bus: embedded server, process {server.pid}, {config.durability} durability")
             yield lambda: self._restart_crashed(server)
+
+    def _say_health(self, config: Config) -> None:
+        """Away or too old: say so before anything is started. So too what else is wrong."""
+        client = streams.connect(config)
+        self.say("bus: the server of BUS_URL")
+        for finding in health.findings(client.run(inspect.server()), config):
+            if finding.level != "fine":
+                self.say(f"{finding.level}: {finding.line}")
+        client.close()
 
     def _restart_crashed(self, server: EmbeddedServer) -> None:
         if server.has_crashed():
