@@ -95,10 +95,13 @@ class Cycle:
                 # Before anything is taken again: what a lost reply left under our name, nobody else may reclaim.
                 recovered = recovered or self._recover()
                 self._turn()
+                if pause > TROUBLE_SECONDS[0]:
+                    log.info("%s on %s: goes on", self.group, self.keys.topic)
                 pause = TROUBLE_SECONDS[0]
                 continue
             except ServerError as error:
-                log.warning("%s on %s: %s; trying again", self.group, self.keys.topic, error)
+                level = logging.WARNING if recovered else logging.DEBUG  # said once, however long it lasts
+                log.log(level, "%s on %s: %s; trying again", self.group, self.keys.topic, error)
             except Exception:  # a cycle that ends silently would be a group that stops silently
                 log.exception("%s on %s: unexpected; starting this cycle afresh", self.group, self.keys.topic)
             recovered = False
