@@ -1,7 +1,7 @@
 """The clients: sync and async, they run operations and turn every kind of trouble into an error of ours.
 
-The only module that imports redis. Nothing is ever retried here: a lost reply raises `ServerUnavailable`,
-since sending XADD again would store the event twice.
+Only this module and `nodes`, its half for clusters, import redis. Nothing is ever retried here: a lost reply raises
+`ServerUnavailable`, since sending XADD again would store the event twice.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from redis.retry import Retry as RedisRetry
 from bus import server
 from bus.config import Config
 from bus.errors import ConfigError, ServerError, ServerRefused, ServerTooOld, ServerUnavailable
+from bus.nodes import TROUBLE, AsyncNodes, Nodes, aread, is_clustered, read
 from bus.wire import Command, Operation, T, pack, with_load
 
 REPLY_SECONDS: Final = 5.0  # how long a reply may take beyond the time that a blocking read asks for
 _FLOORS: Final = {"valkey": (7, 2), "redis": (7, 0)}
+_INFO: Final = (b"INFO", b"server")
 
 
 class Client:
@@ -28,6 +30,7 @@ class Client:
 
     def __init__(self, pool: redis.ConnectionPool, config: Config) -> None:
         self._pool = pool
+        self._nodes: Nodes | None = None  # of a cluster
         self.config = config
 
     def run(self, operation: Operation[T]) -> T:
@@ -39,15 +42,32 @@ class Client:
                 again = self._exchange([c for index in missing for c in with_load(operation.commands[index])], 0)
                 for place, index in enumerate(missing):
                     replies[index] = again[2 * place + 1]
-        except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
+        except TROUBLE as error:
             raise _unavailable(self.config, error) from None
+        except redis.ResponseError as error:  # of the hello, not of a command
+            raise _refused(error) from None
         return operation.parse(_checked(replies, operation.tolerated))
 
+    def meet(self) -> None:
+        """Check the server's version, in a cluster that of every node."""
+        info = self.run(Operation([_INFO], lambda replies: replies[0]))
+        check_version(info)
+        if is_clustered(info):
+            self._nodes = Nodes(self._pool, REPLY_SECONDS)
+            try:
+                others = self._nodes.infos()
+            except TROUBLE as error:
+                raise _unavailable(self.config, error) from None
+            for other in others:
+                check_version(other)
+
     def _exchange(self, commands: Sequence[Command], block_seconds: float) -> list[Any]:
+        if self._nodes is not None:
+            return self._nodes.exchange(commands, block_seconds)
         connection = self._pool.get_connection()
         try:
             connection.send_packed_command([pack(commands)], check_health=False)
-            return [_read(connection, REPLY_SECONDS + block_seconds) for _ in commands]
+            return [read(connection, REPLY_SECONDS + block_seconds) for _ in commands]
         except BaseException:
             connection.disconnect()  # a reply may still come: this connection can't be used again
             raise
@@ -56,6 +76,8 @@ class Client:
 
     def close(self) -> None:
         self._pool.disconnect()
+        if self._nodes is not None:
+            self._nodes.close()
 
 
 class AsyncClient:
@@ -63,26 +85,39 @@ class AsyncClient:
 
     def __init__(self, pool: redis.asyncio.ConnectionPool, config: Config) -> None:
         self._pool = pool
+        self._nodes: AsyncNodes | None = None  # of a cluster
+        self._met = False
         self.config = config
 
     async def run(self, operation: Operation[T]) -> T:
         """Run it. Raises `ServerUnavailable` (it may have been carried out or not) or `ServerRefused`."""
         try:
+            if not self._met:
+                await self._meet()
             replies = await self._exchange(operation.commands, operation.block_seconds)
             missing = _missing_scripts(replies)
             if missing:
                 again = await self._exchange([c for index in missing for c in with_load(operation.commands[index])], 0)
                 for place, index in enumerate(missing):
                     replies[index] = again[2 * place + 1]
-        except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
+        except TROUBLE as error:
             raise _unavailable(self.config, error) from None
+        except redis.ResponseError as error:  # of the hello, not of a command
+            raise _refused(error) from None
         return operation.parse(_checked(replies, operation.tolerated))
 
+    async def _meet(self) -> None:
+        if is_clustered((await self._exchange([_INFO], 0))[0]):
+            self._nodes = AsyncNodes(self._pool, REPLY_SECONDS)
+        self._met = True
+
     async def _exchange(self, commands: Sequence[Command], block_seconds: float) -> list[Any]:
+        if self._nodes is not None:
+            return await self._nodes.exchange(commands, block_seconds)
         connection: Any = await self._pool.get_connection()
         try:
             await connection.send_packed_command([pack(commands)], check_health=False)
-            return [await _aread(connection, REPLY_SECONDS + block_seconds) for _ in commands]
+            return [await aread(connection, REPLY_SECONDS + block_seconds) for _ in commands]
         except BaseException:
             await connection.disconnect()
             raise
@@ -91,18 +126,21 @@ class AsyncClient:
 
     async def listen(self, channel: bytes) -> AsyncIterator[bytes]:
         """What is announced on `channel` from now on. Raises `ServerUnavailable` when the connection ends."""
-        pubsub = redis.asyncio.Redis(connection_pool=self._pool).pubsub(ignore_subscribe_messages=True)
+        pool = self._nodes.any_pool() if self._nodes is not None else self._pool
+        pubsub = redis.asyncio.Redis(connection_pool=pool).pubsub(ignore_subscribe_messages=True)
         try:
             await pubsub.subscribe(channel)
             async for heard in pubsub.listen():
                 yield heard["data"]
-        except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
+        except TROUBLE as error:
             raise _unavailable(self.config, error) from None
         finally:
             await pubsub.aclose()
 
     async def aclose(self) -> None:
         await self._pool.disconnect()
+        if self._nodes is not None:
+            await self._nodes.aclose()
 
 
 def connect(config: Config) -> Client:
@@ -113,7 +151,7 @@ def connect(config: Config) -> Client:
     options = _options(resolve(config))
     pool = redis.ConnectionPool.from_url(options.pop("url"), max_connections=4096, **options)
     client = Client(pool, config)
-    check_version(client.run(Operation([(b"INFO", b"server")], lambda replies: replies[0])))
+    client.meet()
     return client
 
 
@@ -161,20 +199,6 @@ def _options(url: str) -> dict[str, Any]:
     }
 
 
-def _read(connection: Any, seconds: float) -> Any:
-    try:
-        return connection.read_response(timeout=seconds, disconnect_on_error=False)
-    except redis.ResponseError as error:
-        return error
-
-
-async def _aread(connection: Any, seconds: float) -> Any:
-    try:
-        return await connection.read_response(timeout=seconds, disconnect_on_error=False)
-    except redis.ResponseError as error:
-        return error
-
-
 def _missing_scripts(replies: list[Any]) -> list[int]:
     return [index for index, reply in enumerate(replies) if isinstance(reply, redis.exceptions.NoScriptError)]
 
@@ -200,6 +224,8 @@ def _code(error: redis.ResponseError) -> str:
 
 def _refused(error: redis.ResponseError) -> ServerError:
     text = " ".join(str(error).split())[:300]
+    if isinstance(error, redis.exceptions.ClusterDownError):
+        return ServerUnavailable(f"no answer from the cluster: {text}; look at CLUSTER INFO and CLUSTER NODES")
     advice = _ADVICE.get(_code(error))
     if advice is None:
         for name, said in _ADVICE.items():
