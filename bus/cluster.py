@@ -201,7 +201,8 @@ def key_of(command: Command) -> bytes | None:
         return None
     if name in (b"XREAD", b"XREADGROUP"):
         return command[_streams_at(command)]
-    return command[_KEY_PLACES.get(name, 1)]
+    place = _KEY_PLACES.get(name, 1)
+    return command[place] if place < len(command) else None
 
 
 def _streams_at(command: Command) -> int:

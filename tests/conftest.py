@@ -20,6 +20,7 @@ from bus.publisher import Publisher
 from bus.server import EmbeddedServer
 from bus.subscription import Registry, Subscription
 from bus.worker import Worker
+from tests.servers import programs
 
 # What needs a database with several writers runs where there is one: `python -m tests.on_postgres`.
 collect_ignore = [] if os.environ.get("TEST_DATABASE_URL") else ["postgres"]
@@ -29,6 +30,10 @@ STEP_SECONDS = 0.02
 
 WaitUntil = Callable[..., Any]
 RunWorker = Callable[..., AbstractContextManager[Worker]]
+
+
+def pytest_report_header() -> str:
+    return f"servers: {', '.join(sorted(programs()))}, and a cluster"
 
 
 def pytest_unconfigure() -> None:
