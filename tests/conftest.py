@@ -20,7 +20,6 @@ from bus.publisher import Publisher
 from bus.server import EmbeddedServer
 from bus.subscription import Registry, Subscription
 from bus.worker import Worker
-from tests.servers import programs
 
 # What needs a database with several writers runs where there is one: `python -m tests.on_postgres`.
 collect_ignore = [] if os.environ.get("TEST_DATABASE_URL") else ["postgres"]
@@ -33,6 +32,8 @@ RunWorker = Callable[..., AbstractContextManager[Worker]]
 
 
 def pytest_report_header() -> str:
+    from tests.servers import programs  # which imports this module
+
     return f"servers: {', '.join(sorted(programs()))}, and a cluster"
 
 
