@@ -74,7 +74,7 @@ class Tally:
         self._client = client
         self._positions = {(TOPIC, number): tail.Position() for number in partitions}
         self.events: list[Event] = []
-        self.journal: list[JournalEntry] = []
+        self.journal: list[tuple[int, JournalEntry]] = []
 
     def settled(self) -> Counter[tuple[str, int, str]]:
         """(group, partition, entry) → how often the journal says that this delivery was settled."""

@@ -173,7 +173,7 @@ def test_a_search_visits_every_node(cluster: Cluster) -> None:
     def scan(address: Address, command: Command) -> Any:
         return [b"0" if command[1] == b"7" else b"7", [address[0].encode() + command[1]]]
 
-    cursor, found = 0, []
+    cursor, found = 0, list[bytes]()
     while cursor or not found:
         [[text, names]], _ = held(cluster.converse([(b"SCAN", b"%d" % cursor)], 0), scan)
         cursor, found = int(text), found + names
@@ -191,9 +191,9 @@ def test_a_read_of_several_slots_is_split_and_blocks_nobody(cluster: Cluster) ->
 
     [reply], asked = held(cluster.converse([command], 30), rows)
     head = (b"XREAD", b"COUNT", b"9", b"STREAMS")
-    parts = {A: [(*head, IN_A, IN_A, b"1", b"3")], B: [(*head, IN_B, b"2")]}
-    assert asked == [parts] * 3
-    assert reply == [[A, parts[A][0]], [B, parts[B][0]]]
+    in_a, in_b = (*head, IN_A, IN_A, b"1", b"3"), (*head, IN_B, b"2")
+    assert asked == [{A: [in_a], B: [in_b]}] * 3
+    assert reply == [[A, in_a], [B, in_b]]
 
 
 def test_a_read_of_one_slot_is_left_as_it_is(cluster: Cluster) -> None:

@@ -8,5 +8,4 @@ from tests.bus.test_worker import (  # noqa: F401  # what a server could spoil; 
     test_every_group_gets_every_event_once,
     test_partitions_are_all_handled_and_a_key_stays_in_one,
     test_stopping_finishes_what_runs_and_gives_back_the_rest,
-    test_what_a_dead_worker_held_is_reclaimed,
 )
