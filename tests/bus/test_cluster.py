@@ -117,6 +117,15 @@ def test_a_transaction_of_which_one_command_was_redirected_is_asked_again_as_a_w
     assert asked[-1] == {("a", 9): commands}
 
 
+def test_a_script_goes_along_where_its_call_is_redirected_to(cluster: Cluster) -> None:
+    def moved(address: Address, command: Command) -> Any:
+        return Redirect(B, slot_of(IN_A)) if address == A and command[0] == b"EVALSHA" else address
+
+    commands = [(b"SCRIPT", b"LOAD", b"return 1"), (b"EVALSHA", b"0f", b"1", IN_A)]
+    replies, asked = held(cluster.converse(commands, 0), moved)
+    assert (replies, asked[-1]) == ([B, B], {B: commands})
+
+
 def test_a_slot_on_its_way_is_asked_for_there_this_once(cluster: Cluster) -> None:
     def asked_for(address: Address, command: Command) -> Any:
         return Redirect(B, slot_of(IN_A), asking=True) if address == A else address
