@@ -6,6 +6,8 @@ Only this module and `nodes`, its half for clusters, import redis. Nothing is ev
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -83,10 +85,12 @@ class Client:
 class AsyncClient:
     """Runs operations from one event loop."""
 
-    def __init__(self, pool: redis.asyncio.ConnectionPool, config: Config) -> None:
-        self._pool = pool
+    def __init__(self, pools: Sequence[redis.asyncio.ConnectionPool], config: Config) -> None:
+        self._pool = pools[0]
+        self._seeds = pools  # one for each address that BUS_URL names
         self._nodes: AsyncNodes | None = None  # of a cluster
         self._met = False
+        self._meeting = asyncio.Lock()
         self.config = config
 
     async def run(self, operation: Operation[T]) -> T:
@@ -107,9 +111,20 @@ class AsyncClient:
         return operation.parse(_checked(replies, operation.tolerated))
 
     async def _meet(self) -> None:
-        if is_clustered((await self._exchange([_INFO], 0))[0]):
-            self._nodes = AsyncNodes(self._pool, REPLY_SECONDS)
-        self._met = True
+        """Find an address that answers, and learn whether it is a node of a cluster."""
+        async with self._meeting:
+            for number, pool in enumerate(self._seeds, 1):
+                if self._met:
+                    return
+                self._pool = pool
+                try:
+                    [info] = await self._exchange([_INFO], 0)
+                except TROUBLE:
+                    if number == len(self._seeds):
+                        raise
+                    continue
+                self._nodes = AsyncNodes(pool, REPLY_SECONDS) if is_clustered(info) else None
+                self._met = True
 
     async def _exchange(self, commands: Sequence[Command], block_seconds: float) -> list[Any]:
         if self._nodes is not None:
@@ -148,17 +163,23 @@ def connect(config: Config) -> Client:
 
     Raises `ServerUnavailable`, `ServerTooOld` or `ServerRefused`.
     """
-    options = _options(resolve(config))
-    pool = redis.ConnectionPool.from_url(options.pop("url"), max_connections=4096, **options)
-    client = Client(pool, config)
+    *others, last = _addresses(resolve(config))
+    for url in others:
+        with contextlib.suppress(ServerUnavailable):
+            return _met(url, config)
+    return _met(last, config)
+
+
+def _met(url: str, config: Config) -> Client:
+    client = Client(redis.ConnectionPool.from_url(url, max_connections=4096, **_options()), config)
     client.meet()
     return client
 
 
 def aconnect(config: Config) -> AsyncClient:
     """An async client; it connects with its first operation. Raises `ServerUnavailable` without an address."""
-    options = _options(resolve(config))
-    return AsyncClient(redis.asyncio.ConnectionPool.from_url(options.pop("url"), **options), config)
+    urls = _addresses(resolve(config))
+    return AsyncClient([redis.asyncio.ConnectionPool.from_url(url, **_options()) for url in urls], config)
 
 
 def resolve(config: Config) -> str:
@@ -186,11 +207,18 @@ def check_version(info: bytes) -> None:
         )
 
 
-def _options(url: str) -> dict[str, Any]:
+def _addresses(url: str) -> list[str]:
+    """One URL for each address in it: redis://a:7000,b:7000/0 names two nodes of a cluster."""
     if not url.startswith(("redis://", "rediss://", "unix://")):
         raise ConfigError(f"expected BUS_URL like redis://host:6379/0, rediss://… or unix:///path, got {url!r}")
+    scheme, _, rest = url.partition("://")
+    place, slash, database = rest.partition("/")
+    who, at, hosts = place.rpartition("@")
+    return [f"{scheme}://{who}{at}{host}{slash}{database}" for host in hosts.split(",")]
+
+
+def _options() -> dict[str, Any]:
     return {
-        "url": url,
         "protocol": 2,
         "socket_timeout": REPLY_SECONDS,
         "socket_connect_timeout": REPLY_SECONDS,

@@ -150,7 +150,8 @@ class Cluster:
 
     @property
     def url(self) -> str:
-        return self.nodes[0].url
+        """Names all three nodes, so that clients begin whichever of them is away."""
+        return f"redis://{','.join(f'127.0.0.1:{node.port}' for node in self.nodes)}/0"
 
     def start(self) -> Self:
         """Start the nodes, share the slots out, and wait until all of them say that the cluster is well."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -137,7 +138,6 @@ def test_a_slot_that_moved_is_followed(cluster: Cluster, client: Client, publish
 
 def test_async_clients_follow_too(cluster: Cluster, client: Client, publisher: Publisher) -> None:
     keys = on_node(client, 1)
-    place = {(TOPIC, keys.partition): tail.Position()}
 
     async def published_and_read() -> list[object]:
         aclient = streams.aconnect(client.config)
@@ -146,9 +146,8 @@ def test_async_clients_follow_too(cluster: Cluster, client: Client, publisher: P
         move.carry_over()
         move.end()
         await aclient.run(operations.publish(keys, publisher.draft(TOPIC, "t", 2)))
-        chunks = await aclient.run(tail.read(client.config.prefix, place, block_ms=None))
         await aclient.aclose()
-        return [event.data for chunk in chunks for event in chunk.events]
+        return await read_async(client.config, keys)
 
     move = Move(cluster, keys)
     assert asyncio.run(published_and_read()) == [1, 2]
@@ -230,6 +229,18 @@ def test_scripts_are_sent_to_each_node_that_lacks_them(cluster: Cluster, client:
     assert client.run(together(*many)) == [True] * 3
 
 
+def several_urls(*nodes: Server) -> str:
+    return f"redis://{','.join(f'127.0.0.1:{node.port}' for node in nodes)}/0"
+
+
+async def read_async(config: Config, keys: Keys) -> list[object]:
+    aclient = streams.aconnect(config)
+    place = (keys.topic, keys.partition)
+    chunks = await aclient.run(tail.read(config.prefix, {place: tail.Position()}, block_ms=None))
+    await aclient.aclose()
+    return [event.data for chunk in chunks for event in chunk.events]
+
+
 def test_while_a_node_is_away_the_others_go_on(
     cluster: Cluster, client: Client, publisher: Publisher, wait_until: WaitUntil
 ) -> None:
@@ -241,6 +252,11 @@ def test_while_a_node_is_away_the_others_go_on(
     for number in range(100):
         put(publisher, kept, number)
     assert data_of(client, kept) == list(range(100))
+    several = replace(client.config, url=several_urls(cluster.nodes[1], cluster.nodes[2]))
+    newcomer = connect(several)
+    assert data_of(newcomer, kept) == list(range(100))
+    newcomer.close()
+    assert asyncio.run(read_async(several, kept)) == list(range(100))
     cluster.nodes[1].start()
     cluster.wait_until_well()
     put(publisher, lost, 3)
