@@ -178,6 +178,14 @@ def test_the_map_is_asked_of_another_node_when_one_is_gone(cluster: Cluster) -> 
     assert [list(requests) for requests in asked] == [[B], [B]], "rather nodes that answered"
 
 
+def test_every_primary_that_answers_tells_its_version() -> None:
+    def node(address: Address, command: Command) -> Any:
+        return OSError("gone") if address == B else b"version of " + address[0].encode()
+
+    infos, asked = held(Cluster(C).infos(), node)
+    assert (infos, asked[-1].keys()) == ([b"version of a", b"version of c"], {A, B, C})
+
+
 def test_a_search_visits_every_node(cluster: Cluster) -> None:
     def scan(address: Address, command: Command) -> Any:
         return [b"0" if command[1] == b"7" else b"7", [address[0].encode() + command[1]]]

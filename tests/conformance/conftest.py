@@ -16,6 +16,12 @@ SERVERS = sorted(programs())
 CLUSTER = "valkey-9"  # whose nodes the cluster has
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers that stop sooner: here they are stopped hundreds of times."""
+    monkeypatch.setattr("bus.cycle.IDLE_SECONDS", 0.2)
+
+
 @pytest.fixture(scope="session", params=[*SERVERS, f"{CLUSTER}-cluster"])
 def server_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of each server in turn. A cluster's is that of any node."""
