@@ -133,9 +133,9 @@ class Cluster:
     """
 
     def __init__(self, program: Path, folder: Path) -> None:
-        ports = free_ports(6)
-        self._bus_ports = dict(zip(ports[:3], ports[3:], strict=True))
-        self.nodes = [
+        ports = free_ports(8)
+        self._bus_ports = dict(zip(ports[:4], ports[4:], strict=True))
+        *self.nodes, self._spare = [
             Server(
                 program,
                 folder / f"node-{number}",
@@ -160,11 +160,21 @@ class Cluster:
             slots = str(16384 * number // 3), str(16384 * (number + 1) // 3 - 1)
             ask(node, "CLUSTER", "ADDSLOTSRANGE", *slots)
             ask(node, "CLUSTER", "SET-CONFIG-EPOCH", str(number + 1))
-        first = self.nodes[0]
         for node in self.nodes[1:]:
-            ask(node, "CLUSTER", "MEET", "127.0.0.1", str(first.port), str(self._bus_ports[first.port]))
+            self._introduce(node)
         self.wait_until_well()
         return self
+
+    def start_replica(self, primary: Server) -> None:
+        """A fourth node, which stands in for this primary when that is away."""
+        known = ask(primary, "CLUSTER", "MYID").split()[-1]
+        self._introduce(self._spare.start())
+        wait_for(lambda: "+OK" in ask(self._spare, "CLUSTER", "REPLICATE", known), what="a primary that is known")
+        wait_for(lambda: "master_link_status:up" in ask(self._spare, "INFO", "replication"), what="a replica")
+
+    def _introduce(self, node: Server) -> None:
+        first = self.nodes[0].port
+        ask(node, "CLUSTER", "MEET", "127.0.0.1", str(first), str(self._bus_ports[first]))
 
     def wait_until_well(self) -> None:
         """Until every node says that all slots are served."""
@@ -172,7 +182,7 @@ class Cluster:
             wait_for(lambda: _is_well(node), seconds=START_SECONDS, what=f"a cluster that is well on {node.port}")  # noqa: B023
 
     def kill(self) -> None:
-        for node in self.nodes:
+        for node in (*self.nodes, self._spare):
             node.kill()
 
     def __enter__(self) -> Self:

@@ -6,6 +6,7 @@ That a cluster which is well keeps every promise is what the other modules here 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -261,3 +262,28 @@ def test_while_a_node_is_away_the_others_go_on(
     cluster.wait_until_well()
     put(publisher, lost, 3)
     assert data_of(client, lost) == [1, 3]
+
+
+def test_a_replica_that_stands_in_is_found(
+    cluster: Cluster, client: Client, publisher: Publisher, wait_until: WaitUntil
+) -> None:
+    """The last one here: the cluster is not as it was."""
+    keys = on_node(client, 2)
+    put(publisher, keys, 1, "first")
+    cluster.start_replica(cluster.nodes[2])
+    cluster.nodes[2].kill()
+
+    def is_published() -> bool:
+        with contextlib.suppress(ServerUnavailable):
+            put(publisher, keys, 2, "second")
+            return True
+        return False
+
+    wait_until(is_published, what="the replica")
+    wait_until(lambda: safely_read(client, keys) == [1, 2], what="the other client, which had yet to find out")
+
+
+def safely_read(client: Client, keys: Keys) -> list[object]:
+    with contextlib.suppress(ServerUnavailable):
+        return data_of(client, keys)
+    return []
