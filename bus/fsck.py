@@ -40,7 +40,10 @@ class Part(NamedTuple):
 
 
 def check(client: Client, *, repair: bool = False) -> Iterator[Problem]:
-    """What is wrong, group by group; `repair` mends each as it is found. Raises `ServerError`."""
+    """What is wrong, group by group; `repair` mends each as it is found. Raises `ServerError`.
+
+    Left out: groups of strangers, which never subscribed. They have no indexes, and name their consumers as they like.
+    """
     prefix = client.config.prefix
     partitions = client.run(tail.partitions(prefix))
     places = [
@@ -49,11 +52,8 @@ def check(client: Client, *, repair: bool = False) -> Iterator[Problem]:
     for first in range(0, len(places), AT_ONCE):
         some = places[first : first + AT_ONCE]
         ordered = client.run(together(*(operations.keeps_order(keys, group) for keys, group in some)))
-        yield from _check(
-            client,
-            [Part(*place, kept, name) for place, kept in zip(some, ordered, strict=True) for name in PARTS],
-            repair=repair,
-        )
+        ours = [(place, kept) for place, kept in zip(some, ordered, strict=True) if kept is not None]
+        yield from _check(client, [Part(*place, kept, name) for place, kept in ours for name in PARTS], repair=repair)
 
 
 def _check(client: Client, parts: list[Part], *, repair: bool) -> Iterator[Problem]:

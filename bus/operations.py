@@ -279,12 +279,12 @@ def replay(keys: Keys, group: str, ids: Sequence[str], *, who: str, ordered: boo
     return Operation([call("replay", keys.of_group(group), args)], parse)
 
 
-def keeps_order(keys: Keys, group: str) -> Operation[bool]:
-    """Whether the group's subscription keeps order, as its workers said last."""
+def keeps_order(keys: Keys, group: str) -> Operation[bool | None]:
+    """Whether the group's subscription keeps order, as its workers said last; None where nobody subscribed."""
 
-    def parse(replies: list[Any]) -> bool:
+    def parse(replies: list[Any]) -> bool | None:
         packed = replies[0]
-        return bool(packed) and msgspec.msgpack.decode(packed, type=SubscriptionRecord).ordered
+        return None if packed is None else msgspec.msgpack.decode(packed, type=SubscriptionRecord).ordered
 
     return Operation([(b"HGET", keys.meta, f"sub:{group}".encode())], parse)
 

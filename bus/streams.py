@@ -1,11 +1,13 @@
 """The clients: sync and async, they run operations and turn every kind of trouble into an error of ours.
 
-The only module that imports redis. Nothing is ever retried here: a lost reply raises `ServerUnavailable`,
-since sending XADD again would store the event twice.
+Only this module and `nodes`, its half for clusters, import redis. Nothing is ever retried here: a lost reply raises
+`ServerUnavailable`, since sending XADD again would store the event twice.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -17,10 +19,12 @@ from redis.retry import Retry as RedisRetry
 from bus import server
 from bus.config import Config
 from bus.errors import ConfigError, ServerError, ServerRefused, ServerTooOld, ServerUnavailable
+from bus.nodes import TROUBLE, AsyncNodes, Nodes, aread, is_clustered, read
 from bus.wire import Command, Operation, T, pack, with_load
 
 REPLY_SECONDS: Final = 5.0  # how long a reply may take beyond the time that a blocking read asks for
 _FLOORS: Final = {"valkey": (7, 2), "redis": (7, 0)}
+_INFO: Final = (b"INFO", b"server")
 
 
 class Client:
@@ -28,6 +32,7 @@ class Client:
 
     def __init__(self, pool: redis.ConnectionPool, config: Config, reply_seconds: float = REPLY_SECONDS) -> None:
         self._pool = pool
+        self._nodes: Nodes | None = None  # of a cluster
         self.config = config
         self._reply_seconds = reply_seconds
 
@@ -40,15 +45,32 @@ class Client:
                 again = self._exchange([c for index in missing for c in with_load(operation.commands[index])], 0)
                 for place, index in enumerate(missing):
                     replies[index] = again[2 * place + 1]
-        except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
+        except TROUBLE as error:
             raise _unavailable(self.config, error) from None
+        except redis.ResponseError as error:  # of the hello, not of a command
+            raise _refused(error) from None
         return operation.parse(_checked(replies, operation.tolerated))
 
+    def meet(self) -> None:
+        """Check the server's version, in a cluster that of every node."""
+        info = self.run(Operation([_INFO], lambda replies: replies[0]))
+        check_version(info)
+        if is_clustered(info):
+            self._nodes = Nodes(self._pool, self._reply_seconds)
+            try:
+                others = self._nodes.infos()
+            except TROUBLE as error:
+                raise _unavailable(self.config, error) from None
+            for other in others:
+                check_version(other)
+
     def _exchange(self, commands: Sequence[Command], block_seconds: float) -> list[Any]:
+        if self._nodes is not None:
+            return self._nodes.exchange(commands, block_seconds)
         connection = self._pool.get_connection()
         try:
             connection.send_packed_command([pack(commands)], check_health=False)
-            return [_read(connection, self._reply_seconds + block_seconds) for _ in commands]
+            return [read(connection, self._reply_seconds + block_seconds) for _ in commands]
         except BaseException:
             connection.disconnect()  # a reply may still come: this connection can't be used again
             raise
@@ -57,33 +79,61 @@ class Client:
 
     def close(self) -> None:
         self._pool.disconnect()
+        if self._nodes is not None:
+            self._nodes.close()
 
 
 class AsyncClient:
     """Runs operations from one event loop."""
 
-    def __init__(self, pool: redis.asyncio.ConnectionPool, config: Config) -> None:
-        self._pool = pool
+    def __init__(self, pools: Sequence[redis.asyncio.ConnectionPool], config: Config) -> None:
+        self._pool = pools[0]
+        self._seeds = pools  # one for each address that BUS_URL names
+        self._nodes: AsyncNodes | None = None  # of a cluster
+        self._met = False
+        self._meeting = asyncio.Lock()
         self.config = config
 
     async def run(self, operation: Operation[T]) -> T:
         """Run it. Raises `ServerUnavailable` (it may have been carried out or not) or `ServerRefused`."""
         try:
+            if not self._met:
+                await self._meet()
             replies = await self._exchange(operation.commands, operation.block_seconds)
             missing = _missing_scripts(replies)
             if missing:
                 again = await self._exchange([c for index in missing for c in with_load(operation.commands[index])], 0)
                 for place, index in enumerate(missing):
                     replies[index] = again[2 * place + 1]
-        except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
+        except TROUBLE as error:
             raise _unavailable(self.config, error) from None
+        except redis.ResponseError as error:  # of the hello, not of a command
+            raise _refused(error) from None
         return operation.parse(_checked(replies, operation.tolerated))
 
+    async def _meet(self) -> None:
+        """Find an address that answers, and learn whether it is a node of a cluster."""
+        async with self._meeting:
+            for number, pool in enumerate(self._seeds, 1):
+                if self._met:
+                    return
+                self._pool = pool
+                try:
+                    [info] = await self._exchange([_INFO], 0)
+                except TROUBLE:
+                    if number == len(self._seeds):
+                        raise
+                    continue
+                self._nodes = AsyncNodes(pool, REPLY_SECONDS) if is_clustered(info) else None
+                self._met = True
+
     async def _exchange(self, commands: Sequence[Command], block_seconds: float) -> list[Any]:
+        if self._nodes is not None:
+            return await self._nodes.exchange(commands, block_seconds)
         connection: Any = await self._pool.get_connection()
         try:
             await connection.send_packed_command([pack(commands)], check_health=False)
-            return [await _aread(connection, REPLY_SECONDS + block_seconds) for _ in commands]
+            return [await aread(connection, REPLY_SECONDS + block_seconds) for _ in commands]
         except BaseException:
             await connection.disconnect()
             raise
@@ -92,18 +142,21 @@ class AsyncClient:
 
     async def listen(self, channel: bytes) -> AsyncIterator[bytes]:
         """What is announced on `channel` from now on. Raises `ServerUnavailable` when the connection ends."""
-        pubsub = redis.asyncio.Redis(connection_pool=self._pool).pubsub(ignore_subscribe_messages=True)
+        pool = self._nodes.any_pool() if self._nodes is not None else self._pool
+        pubsub = redis.asyncio.Redis(connection_pool=pool).pubsub(ignore_subscribe_messages=True)
         try:
             await pubsub.subscribe(channel)
             async for heard in pubsub.listen():
                 yield heard["data"]
-        except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
+        except TROUBLE as error:
             raise _unavailable(self.config, error) from None
         finally:
             await pubsub.aclose()
 
     async def aclose(self) -> None:
         await self._pool.disconnect()
+        if self._nodes is not None:
+            await self._nodes.aclose()
 
 
 def connect(config: Config, *, reply_seconds: float = REPLY_SECONDS) -> Client:
@@ -112,17 +165,24 @@ def connect(config: Config, *, reply_seconds: float = REPLY_SECONDS) -> Client:
     `reply_seconds`: the patience of whoever has something else to show meanwhile.
     Raises `ServerUnavailable`, `ServerTooOld` or `ServerRefused`.
     """
-    options = _options(resolve(config)) | {"socket_timeout": reply_seconds, "socket_connect_timeout": reply_seconds}
-    pool = redis.ConnectionPool.from_url(options.pop("url"), max_connections=4096, **options)
+    *others, last = _addresses(resolve(config))
+    for url in others:
+        with contextlib.suppress(ServerUnavailable):
+            return _met(url, config, reply_seconds)
+    return _met(last, config, reply_seconds)
+
+
+def _met(url: str, config: Config, reply_seconds: float) -> Client:
+    pool = redis.ConnectionPool.from_url(url, max_connections=4096, **_options(reply_seconds))
     client = Client(pool, config, reply_seconds)
-    check_version(client.run(Operation([(b"INFO", b"server")], lambda replies: replies[0])))
+    client.meet()
     return client
 
 
 def aconnect(config: Config) -> AsyncClient:
     """An async client; it connects with its first operation. Raises `ServerUnavailable` without an address."""
-    options = _options(resolve(config))
-    return AsyncClient(redis.asyncio.ConnectionPool.from_url(options.pop("url"), **options), config)
+    urls = _addresses(resolve(config))
+    return AsyncClient([redis.asyncio.ConnectionPool.from_url(url, **_options()) for url in urls], config)
 
 
 def resolve(config: Config) -> str:
@@ -150,31 +210,24 @@ def check_version(info: bytes) -> None:
         )
 
 
-def _options(url: str) -> dict[str, Any]:
+def _addresses(url: str) -> list[str]:
+    """One URL for each address in it: redis://a:7000,b:7000/0 names two nodes of a cluster."""
     if not url.startswith(("redis://", "rediss://", "unix://")):
         raise ConfigError(f"expected BUS_URL like redis://host:6379/0, rediss://… or unix:///path, got {url!r}")
+    scheme, _, rest = url.partition("://")
+    place, slash, database = rest.partition("/")
+    who, at, hosts = place.rpartition("@")
+    return [f"{scheme}://{who}{at}{host}{slash}{database}" for host in hosts.split(",")]
+
+
+def _options(reply_seconds: float = REPLY_SECONDS) -> dict[str, Any]:
     return {
-        "url": url,
         "protocol": 2,
-        "socket_timeout": REPLY_SECONDS,
-        "socket_connect_timeout": REPLY_SECONDS,
+        "socket_timeout": reply_seconds,
+        "socket_connect_timeout": reply_seconds,
         "retry": RedisRetry(NoBackoff(), 0),
         "health_check_interval": 0,
     }
-
-
-def _read(connection: Any, seconds: float) -> Any:
-    try:
-        return connection.read_response(timeout=seconds, disconnect_on_error=False)
-    except redis.ResponseError as error:
-        return error
-
-
-async def _aread(connection: Any, seconds: float) -> Any:
-    try:
-        return await connection.read_response(timeout=seconds, disconnect_on_error=False)
-    except redis.ResponseError as error:
-        return error
 
 
 def _missing_scripts(replies: list[Any]) -> list[int]:
@@ -204,6 +257,8 @@ def _code(error: redis.ResponseError) -> str:
 
 def _refused(error: redis.ResponseError) -> ServerError:
     text = " ".join(str(error).split())[:300]
+    if isinstance(error, redis.exceptions.ClusterDownError):
+        return ServerUnavailable(f"no answer from the cluster: {text}; look at CLUSTER INFO and CLUSTER NODES")
     advice = _ADVICE.get(_code(error))
     if advice is None:
         for name, said in _ADVICE.items():

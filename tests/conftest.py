@@ -31,6 +31,12 @@ WaitUntil = Callable[..., Any]
 RunWorker = Callable[..., AbstractContextManager[Worker]]
 
 
+def pytest_report_header() -> str:
+    from tests.servers import programs  # which imports this module
+
+    return f"servers: {', '.join(sorted(programs()))}, and a cluster"
+
+
 def pytest_unconfigure() -> None:
     shutil.rmtree(os.environ.get("BUS_DATA", ""), ignore_errors=True)
 

@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from typing import Self
@@ -123,3 +124,87 @@ class Server:
                 return probe.recv(64).startswith(b"+PONG")
         except OSError:
             return False
+
+
+class Cluster:
+    """Three primaries with a third of the slots each, and no replicas: a node that is killed takes its slots with it.
+
+    The other two go on meanwhile; the node comes back with what its log holds.
+    """
+
+    def __init__(self, program: Path, folder: Path) -> None:
+        ports = free_ports(8)
+        self._bus_ports = dict(zip(ports[:4], ports[4:], strict=True))
+        *self.nodes, self._spare = [
+            Server(
+                program,
+                folder / f"node-{number}",
+                port=port,
+                cluster_enabled="yes",
+                cluster_port=str(bus_port),
+                cluster_node_timeout="1000",
+                cluster_require_full_coverage="no",
+            )
+            for number, (port, bus_port) in enumerate(self._bus_ports.items())
+        ]
+
+    @property
+    def url(self) -> str:
+        """Names all three nodes, so that clients begin whichever of them is away."""
+        return f"redis://{','.join(f'127.0.0.1:{node.port}' for node in self.nodes)}/0"
+
+    def start(self) -> Self:
+        """Start the nodes, share the slots out, and wait until all of them say that the cluster is well."""
+        for number, node in enumerate(self.nodes):
+            node.start()
+            slots = str(16384 * number // 3), str(16384 * (number + 1) // 3 - 1)
+            ask(node, "CLUSTER", "ADDSLOTSRANGE", *slots)
+            ask(node, "CLUSTER", "SET-CONFIG-EPOCH", str(number + 1))
+        for node in self.nodes[1:]:
+            self._introduce(node)
+        self.wait_until_well()
+        return self
+
+    def start_replica(self, primary: Server) -> None:
+        """A fourth node, which stands in for this primary when that is away."""
+        known = ask(primary, "CLUSTER", "MYID").split()[-1]
+        self._introduce(self._spare.start())
+        wait_for(lambda: "+OK" in ask(self._spare, "CLUSTER", "REPLICATE", known), what="a primary that is known")
+        wait_for(lambda: "master_link_status:up" in ask(self._spare, "INFO", "replication"), what="a replica")
+
+    def _introduce(self, node: Server) -> None:
+        first = self.nodes[0].port
+        ask(node, "CLUSTER", "MEET", "127.0.0.1", str(first), str(self._bus_ports[first]))
+
+    def wait_until_well(self) -> None:
+        """Until every node says that all slots are served."""
+        for node in self.nodes:
+            wait_for(lambda: _is_well(node), seconds=START_SECONDS, what=f"a cluster that is well on {node.port}")  # noqa: B023
+
+    def kill(self) -> None:
+        for node in (*self.nodes, self._spare):
+            node.kill()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *exception: object) -> None:
+        self.kill()
+
+
+def _is_well(node: Server) -> bool:
+    return {"cluster_state:ok", "cluster_slots_ok:16384"} <= set(ask(node, "CLUSTER", "INFO").split())
+
+
+def ask(node: Server, *words: str) -> str:
+    """What a node on a port replies to one command, as text."""
+    with socket.create_connection(("127.0.0.1", node.port), timeout=10) as connection:
+        connection.sendall(f"{' '.join(words)}\r\nQUIT\r\n".encode())
+        return b"".join(iter(lambda: connection.recv(65536), b"")).decode().removesuffix("+OK\r\n")
+
+
+def free_ports(count: int) -> list[int]:
+    """Loopback ports that were free a moment ago."""
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [int(probe.getsockname()[1]) for probe in probes]

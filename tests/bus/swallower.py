@@ -12,7 +12,7 @@ class Swallower:
     """Swallows replies, or refuses requests, while it is told to."""
 
     def __init__(self, url: str) -> None:
-        self._path = urlsplit(url).path
+        self._target = urlsplit(url)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.swallow = threading.Event()
         self.swallowed = 0
@@ -20,17 +20,27 @@ class Swallower:
         threading.Thread(target=self._serve, daemon=True).start()
 
     @property
+    def port(self) -> int:
+        return int(self._listener.getsockname()[1])
+
+    @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
+        return f"redis://127.0.0.1:{self.port}/0"
 
     def _serve(self) -> None:
         with contextlib.suppress(OSError):
             while True:
                 near, _ = self._listener.accept()
-                far = socket.socket(socket.AF_UNIX)
-                far.connect(self._path)
+                far = self._connected()
                 threading.Thread(target=self._pump, args=(near, far, False), daemon=True).start()
                 threading.Thread(target=self._pump, args=(far, near, True), daemon=True).start()
+
+    def _connected(self) -> socket.socket:
+        if self._target.hostname:
+            return socket.create_connection((self._target.hostname, self._target.port or 6379))
+        far = socket.socket(socket.AF_UNIX)
+        far.connect(self._target.path)
+        return far
 
     def _pump(self, source: socket.socket, target: socket.socket, replies: bool) -> None:
         with contextlib.suppress(OSError):

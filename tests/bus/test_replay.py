@@ -51,7 +51,7 @@ def letters(client: Client, keys: Keys) -> list[operations.DeadLetter]:
 
 
 def replay(client: Client, keys: Keys, ids: list[str]) -> operations.Replayed:
-    ordered = client.run(operations.keeps_order(keys, GROUP))
+    ordered = bool(client.run(operations.keeps_order(keys, GROUP)))
     return client.run(operations.replay(keys, GROUP, ids, who="ann", ordered=ordered))
 
 

@@ -118,6 +118,27 @@ def test_an_idle_blocking_read_outlives_the_reply_time_out(client: Client, monke
     assert client.run(operations.take_new(keys, "g", "w#0", count=1, block_ms=600)).events == []
 
 
+def test_the_first_address_that_answers_is_taken(client: Client, server_url: str, free_port: int) -> None:
+    nobody = replace(client.config, url=f"redis://ann:a,b%40@127.0.0.1:{free_port},127.0.0.1:{free_port}/0")
+    with pytest.raises(ServerUnavailable, match=rf"redis://…@127.0.0.1:{free_port},127.0.0.1:{free_port}/0"):
+        connect(nobody)
+    proxy = Swallower(server_url)
+    several = replace(client.config, url=f"redis://127.0.0.1:{free_port},127.0.0.1:{proxy.port}/0")
+    answering = connect(several)
+    assert length(answering, b"none") == 0
+
+    async def alength() -> int:
+        aclient = aconnect(several)
+        try:
+            return await aclient.run(Operation([(b"XLEN", b"none")], lambda replies: int(replies[0])))
+        finally:
+            await aclient.aclose()
+
+    assert asyncio.run(alength()) == 0
+    answering.close()
+    proxy.close()
+
+
 def test_commands_are_packed_as_the_protocol_says() -> None:
     assert pack([(b"GET", b""), (b"SET", b"k", b"\r\n")]) == (
         b"*2\r\n$3\r\nGET\r\n$0\r\n\r\n*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$2\r\n\r\n\r\n"

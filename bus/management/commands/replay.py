@@ -20,7 +20,7 @@ class Command(LettersCommand):
     def act(self, client: Client, partitions: list[Keys], options: dict[str, Any]) -> None:
         group, replayed, gone = options["group"], 0, 0
         for keys in partitions:
-            ordered = client.run(operations.keeps_order(keys, group))
+            ordered = bool(client.run(operations.keeps_order(keys, group)))
             for letters in self.batches(client, keys, options, replayed):
                 if options["dry_run"]:
                     replayed += len(letters)
