@@ -231,11 +231,11 @@ def leave(keys: Keys, group: str, owner: str) -> Operation[None]:
 
 
 def owners(keys: Keys, group: str) -> Operation[list[str]]:
-    """Owners with pending entries, parked ones left out."""
+    """Owners with pending entries, parked ones left out. What is not text in a stranger's name is escaped."""
 
     def parse(replies: list[Any]) -> list[str]:
         rows = () if replies[0] is MISSING else replies[0][3] or ()
-        return [name.decode() for name, _ in rows if name != b"~"]
+        return [name.decode("utf-8", "surrogateescape") for name, _ in rows if name != b"~"]
 
     return Operation([(b"XPENDING", keys.events, group.encode())], parse, tolerated={"NOGROUP": MISSING})
 
@@ -253,7 +253,7 @@ def reclaim(
         b"%d" % MAX_BATCH,
     ]  # fmt: skip
     for owner, idle_ms in dead_owners.items():
-        args += (owner.encode(), b"%d" % idle_ms)
+        args += (owner.encode("utf-8", "surrogateescape"), b"%d" % idle_ms)
     return Operation(
         [call("reclaim", keys.of_group(group), args)],
         lambda replies: 0 if replies[0] is MISSING else int(replies[0]),

@@ -1,7 +1,7 @@
 """A worker: one process that handles the deliveries of some groups.
 
-Starts a cycle per group and partition, beats so that others know it lives, and takes over what dead
-workers held. What one delivery means is `delivery`'s business, what a group does next is `cycle`'s.
+Starts a cycle per group and partition, and a pulse, so that others know it lives and what dead workers held
+is taken over. What one delivery means is `delivery`'s business, what a group does next is `cycle`'s.
 """
 
 from __future__ import annotations
@@ -11,42 +11,24 @@ import os
 import secrets
 import socket
 import threading
-import time
 from collections.abc import Iterable
 
-import msgspec
-
-from bus import health, inbox, inspect, operations
+from bus import health, inbox, operations
 from bus.config import Config
 from bus.cycle import Cycle
 from bus.deadline import Deadlines
 from bus.delivery import LogCapture
 from bus.errors import ServerError, SubscriptionInvalid
 from bus.keys import Keys
+from bus.pulse import Place, Pulse
 from bus.streams import Client, connect
 from bus.subscription import Registry, Subscription, describe
 from bus.subscription import registry as default_registry
-from bus.wire import together
 
-MAX_CRASHES = 3  # a delivery whose workers died this often is dead-lettered
 WATCH_SECONDS = 0.02
-JUMP_MS = 1_000
-REAP_SECONDS = 600
 PURGE_SECONDS = 600  # an inbox forgets at most a thousand notes each time
 
 log = logging.getLogger("bus.worker")
-
-
-class ServerClock:
-    """Compares the server's clock with our own steady one."""
-
-    def __init__(self) -> None:
-        self._offset_ms: float | None = None
-
-    def jumped(self, now_ms: int) -> bool:
-        """Whether it has jumped since the last time, or this is the first: then nobody knows."""
-        before, self._offset_ms = self._offset_ms, now_ms - time.monotonic() * 1000
-        return before is None or abs(self._offset_ms - before) > JUMP_MS
 
 
 class Worker:
@@ -63,7 +45,6 @@ class Worker:
         self._gone = threading.Event()
         self.ready = threading.Event()  # set once every group is subscribed and deliveries are being taken
         self._deadlines = Deadlines()
-        self._started_ms = int(time.time() * 1000)
 
     def stop(self) -> None:
         """Finish what runs, give back the rest, and end `run`."""
@@ -78,13 +59,14 @@ class Worker:
         client = connect(self.config)
         health.report(client, log)
         cycles = self._register(client)
-        self._beat(client)
+        pulse = Pulse(client, self.id, [Place(cycle.keys, cycle.group, cycle.halts) for cycle in cycles])
+        pulse.beat()
         capture = LogCapture()
         logging.getLogger().addHandler(capture)
         threads = [self._start(cycle.run, f"{cycle.group}@{cycle.keys.topic}") for cycle in cycles]
         helpers = [
             self._start(lambda: self._watch(cycles), "watch"),
-            self._start(lambda: self._pulse(client, cycles), "pulse"),
+            self._start(lambda: pulse.run(self._gone), "pulse"),
         ]
         if self._uses_inbox:
             helpers.append(self._start(self._forget, "forget"))
@@ -134,35 +116,6 @@ class Worker:
                 except ServerError as error:
                     log.debug("not announced: %s", error)  # the cycle itself meets the same trouble and says so
 
-    def _pulse(self, client: Client, cycles: list[Cycle]) -> None:
-        """Beat three times a lease; once we have beaten for a whole lease, reclaim what dead workers held.
-
-        After trouble with the server, or a jump of its clock, everybody's heartbeat is old: to reclaim at once would
-        take from the living.
-        """
-        clock = ServerClock()
-        healthy_since, next_reap = time.monotonic(), 0.0
-        while not self._gone.wait(self.config.lease_seconds / 3):
-            now = time.monotonic()
-            try:
-                if clock.jumped(self._beat(client)):
-                    healthy_since = now
-                self._rebase(client, cycles)
-                if now - healthy_since >= self.config.lease_seconds:
-                    self._reclaim(client, cycles)
-                if now >= next_reap:
-                    next_reap = now + REAP_SECONDS
-                    client.run(together(*(operations.reap(cycle.keys, cycle.group) for cycle in cycles)))
-            except ServerError as error:
-                healthy_since = now
-                log.debug("no heartbeat: %s", error)
-
-    def _rebase(self, client: Client, cycles: list[Cycle]) -> None:
-        """Let the server look at its clock."""
-        fell = client.run(together(*(operations.rebase(cycle.keys, cycle.group, self.id) for cycle in cycles)))
-        if max(fell):
-            log.warning("the server's clock fell by %.1f s; retries were moved back with it", max(fell) / 1000)
-
     def _forget(self) -> None:
         """Purge the inbox now and then. A thread of its own: a database that is locked must not stop the heartbeat."""
         while not self._gone.wait(PURGE_SECONDS):
@@ -170,39 +123,6 @@ class Worker:
                 log.info("the inbox forgot %d old notes", inbox.purge())
             except Exception:  # whatever the database raises, there is a next time
                 log.exception("the inbox could not be purged")
-
-    def _beat(self, client: Client) -> int:
-        """Say that we live. Result: the server's clock in ms."""
-        info = inspect.WorkerInfo(
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            groups=sorted({group for _, group in self._subscriptions}),
-            started_ms=self._started_ms,
-            lease_ms=int(self.config.lease_seconds * 1000),
-        )
-        return client.run(operations.heartbeat(self.config.prefix, self.id, msgspec.json.encode(info)))
-
-    def _reclaim(self, client: Client, cycles: list[Cycle]) -> None:
-        states = {worker.id: worker.alive for worker in client.run(inspect.workers(self.config.prefix))}
-        for cycle in cycles:
-            dead = self._dead_owners(client.run(operations.owners(cycle.keys, cycle.group)), states)
-            if not dead:
-                continue
-            operation = operations.reclaim(
-                cycle.keys, cycle.group, self.id, dead, max_crashes=MAX_CRASHES, halts=cycle.halts
-            )
-            if count := client.run(operation):
-                log.warning("%s on %s: reclaimed %d of dead workers", cycle.group, cycle.keys.topic, count)
-
-    def _dead_owners(self, owners: list[str], states: dict[str, bool]) -> dict[str, int]:
-        """Owner → least idle ms: 0 where a worker is known to be dead, a lease where nobody knows the name."""
-        lease_ms = int(self.config.lease_seconds * 1000)
-        dead = {}
-        for owner in owners:
-            alive = states.get(owner.partition("#")[0])
-            if not alive:
-                dead[owner] = 0 if alive is False else lease_ms
-        return dead
 
     def _say_farewell(self, client: Client) -> None:
         try:

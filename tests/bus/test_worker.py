@@ -302,3 +302,17 @@ def test_stopping_waits_for_all_that_run_at_once(
         worker.stop()
         gate.set()
     assert steps_of(client, "orders").count("succeeded") == 3
+
+
+def test_what_a_strangers_consumer_held_is_taken_over_whatever_its_name(
+    run_worker: RunWorker, publisher: Publisher, client: Client, wait_until: WaitUntil
+) -> None:
+    keys, seen = Keys(client.config.prefix, "orders", 0), Seen()
+    client.run(operations.declare_topic(client.config.prefix, "orders", 1))
+    client.run(operations.subscribe(keys, "email", SubscriptionRecord(), start="0-0", worker="w"))
+    publisher.publish(publisher.draft("orders", "order_placed", 1))
+    read = (b"XREADGROUP", b"GROUP", b"email", b"\xff\xfe", b"COUNT", b"1", b"STREAMS", keys.events, b">")
+    client.run(Operation([read], len))
+    with run_worker(on(seen)):
+        wait_until(lambda: seen.events, seconds=20)
+    assert seen.events[0].attempt == 2
