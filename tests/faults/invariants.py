@@ -67,7 +67,7 @@ def order_broken(evidence: Evidence) -> list[str]:
         if effect.group not in evidence.ordered or not effect.key or (effect.group, effect.event_id) in dead:
             continue
         before = newest.get((effect.group, effect.key), 0)
-        if effect.number <= before:
+        if effect.number < before:
             broken.append(f"{effect.key} in {effect.group}: number {effect.number} took effect after {before}")
         newest[effect.group, effect.key] = max(effect.number, before)
     return broken

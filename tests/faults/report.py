@@ -35,7 +35,7 @@ class Report:
             "seed": self._plan.seed,
             "seconds": round(ran.seconds, 1),
             "without": self._plan.without,
-            "events": len(ran.evidence.events),
+            "events": len(ran.evidence.acknowledged),
             "groups": len(ran.evidence.groups),
             "effects": len(ran.evidence.effects),
             "faults": dict(ran.faults),
