@@ -19,7 +19,6 @@ from tests.faults.schedule import FAULTS, counts_for
 from tests.servers import programs
 
 
-
 def main(words: list[str]) -> int:
     options = _parser().parse_args(words)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))  # what we started ends with us
@@ -60,7 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--server", type=_program, default="valkey-9", help=f"{', '.join(programs())} or a path")
     parser.add_argument("--without", choices=["inbox", "fence"], default="", help="leave a safety out: must be found")
     parser.add_argument(
-        "--relaxed", action="store_true", help="appendfsync everysec, a disk that syncs 3 s late, power cuts: must be found"
+        "--relaxed",
+        action="store_true",
+        help="appendfsync everysec, a disk that syncs 3 s late, power cuts: must be found",
     )
     parser.add_argument("--rate", type=_positive, default=80.0, help="events a second (default 80)")
     parser.add_argument("--patience", type=_positive, default=180.0, help="seconds for all to settle (default 180)")

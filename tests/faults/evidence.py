@@ -16,6 +16,7 @@ from bus.operations import dead_letters
 from bus.streams import Client
 from bus.tail import Partition, Position
 from bus.wire import Operation
+from tests.faults.effects import Effect
 
 Query = Callable[[str], set[tuple[Any, ...]]]
 
@@ -30,15 +31,6 @@ class Delivery(NamedTuple):
     partition: Partition
     group: str
     entry: str
-
-
-class Effect(NamedTuple):
-    """What a handler wrote, in the order of the writing."""
-
-    group: str
-    event_id: str
-    key: str
-    number: int
 
 
 class Told(NamedTuple):
@@ -89,7 +81,8 @@ def read_letters(client: Client) -> Counter[Delivery]:
     """Every dead letter, by the delivery that it was."""
     prefix = client.config.prefix
     found: Counter[Delivery] = Counter()
-    for partition, row in client.run(inspect.groups(prefix, client.run(tail.partitions(prefix)))):
+    partitions = client.run(tail.partitions(prefix))
+    for partition, row in client.run(inspect.groups(prefix, partitions)):
         after = ""
         while letters := client.run(dead_letters(Keys(prefix, *partition), row["name"], after=after)):
             found.update(Delivery(partition, row["name"], letter.event.entry) for letter in letters)
@@ -101,7 +94,8 @@ def read_left(client: Client) -> dict[str, int]:
     """What is still pending, and what the indexes beside the pending lists still hold; empty once all is settled."""
     prefix = client.config.prefix
     left: dict[str, int] = {}
-    for partition, row in client.run(inspect.groups(prefix, client.run(tail.partitions(prefix)))):
+    partitions = client.run(tail.partitions(prefix))
+    for partition, row in client.run(inspect.groups(prefix, partitions)):
         keys, group = Keys(prefix, *partition), row["name"]
         commands = [(command, getattr(keys, name)(group)) for name, command in INDEXES.items()]
         counts = client.run(Operation(commands, lambda replies: [int(reply) for reply in replies]))

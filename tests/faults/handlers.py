@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import threading
 import zlib
 
-from django.db import connection, transaction
-
 import bus
 from bus import wire
+from tests.faults import effects
 
 TOPIC = "orders"
 PARTITIONS = 2
@@ -26,7 +24,6 @@ SEED = os.environ.get("FAULTS_SEED", "0")
 WITHOUT = os.environ.get("FAULTS_WITHOUT", "")
 DIES_PERCENT = 2.0 if WITHOUT == "inbox" else 0.2
 QUICK = bus.Retry(attempts=20, base_seconds=0.02, cap_seconds=0.2)
-INSERT = 'INSERT INTO faults_effect ("group", event_id, event_key, number) VALUES (%s, %s, %s, %s)'
 
 
 def happens(what: str, event: bus.Event, percent: float, *, attempt: int = 0) -> bool:
@@ -34,16 +31,8 @@ def happens(what: str, event: bus.Event, percent: float, *, attempt: int = 0) ->
 
 
 def write_effect(group: str, event: bus.Event) -> None:
-    """The effect that must come once: a row, in the handler's own transaction. Now and then its worker dies of it."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(INSERT, [group, event.id, event.key or "", event.data["number"]])
-        if event.attempt == 1 and happens(f"dies in {group}", event, DIES_PERCENT):
-            transaction.on_commit(die)
-
-
-def die() -> None:
-    """As a worker does that is killed after the commit and before it can settle."""
-    os.kill(os.getpid(), signal.SIGKILL)
+    """The effect that must come once. Now and then its worker dies of it."""
+    effects.write(group, event, dies=event.attempt == 1 and happens(f"dies in {group}", event, DIES_PERCENT))
 
 
 @bus.subscribe(TOPIC, group="ledger", ordered=True, inbox=WITHOUT != "inbox", start="earliest", retry=QUICK)

@@ -16,13 +16,17 @@ ENDED: Final = {Step.SUCCEEDED, Step.DEAD_LETTERED, Step.RETRY_SCHEDULED, Step.R
 def lost(evidence: Evidence) -> list[str]:
     """What was acknowledged is on the stream, and every group has settled every event."""
     there = {event.id for event in evidence.events}
-    gone = [f"{event_id} was acknowledged and is not on the stream" for event_id in evidence.acknowledged.keys() - there]
+    gone = [
+        f"{event_id} was acknowledged and is not on the stream" for event_id in evidence.acknowledged.keys() - there
+    ]
     settled = {delivery for delivery, record in evidence.records() if record.step in SETTLED}
-    for event in evidence.events:
-        for group in evidence.groups:
-            if Delivery((event.topic, event.partition), group, event.entry) not in settled:
-                gone.append(f"{event.id} was never settled by {group}")
-    return sorted(gone)
+    left = [
+        f"{event.id} was never settled by {group}"
+        for event in evidence.events
+        for group in evidence.groups
+        if Delivery((event.topic, event.partition), group, event.entry) not in settled
+    ]
+    return sorted(gone) + sorted(left)
 
 
 def stored_twice(evidence: Evidence) -> list[str]:
@@ -34,7 +38,9 @@ def stored_twice(evidence: Evidence) -> list[str]:
 def effects_doubled(evidence: Evidence) -> list[str]:
     """Of one event in one group at most one effect."""
     counts = Counter((effect.group, effect.event_id) for effect in evidence.effects)
-    return [f"{event_id} took effect {count} times in {group}" for (group, event_id), count in counts.items() if count > 1]
+    return [
+        f"{event_id} took effect {count} times in {group}" for (group, event_id), count in counts.items() if count > 1
+    ]
 
 
 def effects_missing(evidence: Evidence) -> list[str]:

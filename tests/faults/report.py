@@ -55,7 +55,11 @@ class Report:
         for name, broken in self.found.items():
             yield f"  {name:<20} {len(broken):>6,}"
             yield from (f"      {line}" for line in broken[:SHOWN])
-        yield "nothing is broken" if self.ok else "BROKEN: " + ", ".join(name for name, some in self.found.items() if some)
+        yield (
+            "nothing is broken"
+            if self.ok
+            else "BROKEN: " + ", ".join(name for name, some in self.found.items() if some)
+        )
 
     def as_json(self) -> str:
         return json.dumps(self.as_dict(), indent=2)

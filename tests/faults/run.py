@@ -19,12 +19,13 @@ from bus import inspect, tail
 from bus.config import Config
 from bus.errors import ServerError
 from bus.operations import entry_order
-from bus.streams import Client, connect
+from bus.streams import connect
 from bus.wire import Operation
 from tests.bus.swallower import Swallower
+from tests.faults import effects
 from tests.faults import evidence as reading
 from tests.faults.disk import SlowDisk
-from tests.faults.evidence import Effect, Evidence
+from tests.faults.evidence import Evidence
 from tests.faults.processes import Keeper, Process
 from tests.faults.publishers import Source
 from tests.faults.schedule import Step, schedule
@@ -33,10 +34,6 @@ from tests.servers import Server
 WORKERS: Final = 4
 LOOK_SECONDS: Final = 0.05
 SYNC_SECONDS: Final = 3.0  # how late the slow disk of `relaxed` is
-CREATE: Final = (
-    'CREATE TABLE faults_effect (id {serial}, "group" varchar(100) NOT NULL, event_id varchar(100) NOT NULL,'
-    " event_key varchar(100) NOT NULL, number integer NOT NULL)"
-)
 
 
 @dataclass(frozen=True)
@@ -189,7 +186,7 @@ class Run:
         threading.Event().wait(step.lasts)
         self._ask(_set_maxmemory(0))
 
-    def _script_flushes(self, step: Step) -> None:
+    def _script_flushes(self, _step: Step) -> None:
         self._ask(Operation([(b"SCRIPT", b"FLUSH")], lambda replies: replies[0]))
 
     def _lost_replies(self, step: Step) -> None:
@@ -237,7 +234,8 @@ class Run:
     def _states(self) -> list[inspect.GroupState]:
         prefix = self._config.prefix
         found = self._ask(inspect.groups(prefix, self._ask(tail.partitions(prefix))))
-        return self._ask(inspect.details(prefix, found))
+        states: list[inspect.GroupState] = self._ask(inspect.details(prefix, found))
+        return states
 
     def _is_recorded(self) -> bool:
         partitions = self._ask(tail.partitions(self._config.prefix))
@@ -259,7 +257,7 @@ class Run:
             events=events,
             journal=journal,
             acknowledged=acknowledged,
-            effects=_effects(),
+            effects=effects.written(),
             with_inbox=handlers.WITH_INBOX,
             ordered=handlers.ORDERED,
             letters=reading.read_letters(self._client),
@@ -323,13 +321,10 @@ def prepare(plan: Plan) -> None:
     )
     import django
     from django.core.management import call_command
-    from django.db import connection
 
     django.setup()
     call_command("migrate", verbosity=0)
-    serial = "integer PRIMARY KEY AUTOINCREMENT" if connection.vendor == "sqlite" else "bigserial PRIMARY KEY"
-    with connection.cursor() as cursor:
-        cursor.execute(CREATE.format(serial=serial))
+    effects.make_table()
 
 
 def query(sql: str) -> set[tuple[Any, ...]]:
@@ -338,14 +333,6 @@ def query(sql: str) -> set[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(sql)
         return set(cursor.fetchall())
-
-
-def _effects() -> list[Effect]:
-    from django.db import connection
-
-    with connection.cursor() as cursor:
-        cursor.execute('SELECT "group", event_id, event_key, number FROM faults_effect ORDER BY id')
-        return [Effect(*row) for row in cursor.fetchall()]
 
 
 def _set_maxmemory(size: int) -> Operation[Any]:
