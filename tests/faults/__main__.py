@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--seconds", type=_positive, default=60.0, help="how long faults are done (default 60)")
     parser.add_argument("--seed", type=int, default=1, help="decides which faults come when (default 1)")
-    parser.add_argument("--server", type=_program, default="valkey-9", help=f"{', '.join(programs())} or a path")
+    parser.add_argument("--server", type=program_named, default="valkey-9", help=f"{', '.join(programs())} or a path")
     parser.add_argument("--without", choices=["inbox", "fence"], default="", help="leave a safety out: must be found")
     parser.add_argument(
         "--relaxed",
@@ -87,7 +87,7 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _program(text: str) -> Path:
+def program_named(text: str) -> Path:
     path = programs().get(text, Path(text))
     if not path.is_file():
         names = ", ".join(programs()) or "none found here"
