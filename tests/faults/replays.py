@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from bus import operations
 from bus.config import Config
@@ -153,19 +153,20 @@ class Replays:
         due = client.run(Operation([(b"ZCARD", self._keys.due(GROUP))], lambda replies: int(replies[0])))
         entries = set()
         for row in self._pending(client):
-            entries.add(row[0])
-            if row[1] != b"~" or row[3] != 1:
-                yield f"{row[0].decode()} is pending of {row[1].decode()} at count {row[3]}, expected ~ at 1"
+            entry, owner, _, count = row
+            entries.add(entry)
+            if (owner, count) != (b"~", 1):
+                yield f"{entry.decode()} is pending of {owner.decode()} at count {count}, expected ~ at 1"
         if (len(entries), due) != (self.letters, self.letters):
             yield f"expected {self.letters:,} pending and due, got {len(entries):,} and {due:,}"
 
-    def _pending(self, client: Client) -> Iterator[list[bytes]]:
+    def _pending(self, client: Client) -> Iterator[list[Any]]:
         start = b"-"
         while rows := client.run(self._page(start)):
             yield from rows
             start = b"(" + rows[-1][0]
 
-    def _page(self, start: bytes) -> Operation[list[list[bytes]]]:
+    def _page(self, start: bytes) -> Operation[list[list[Any]]]:
         command = (b"XPENDING", self._keys.events, GROUP.encode(), start, b"+", b"%d" % PAGE)
         return Operation([command], lambda replies: list(replies[0]))
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,22 +14,20 @@ from typing import Any, Final
 
 from bus import inspect, tail
 from bus.config import Config
-from bus.errors import ServerError
 from bus.operations import entry_order
 from bus.streams import connect
-from bus.wire import Operation
 from tests.bus.swallower import Swallower
 from tests.faults import effects
 from tests.faults import evidence as reading
+from tests.faults.attacks import Attacks, Patience
 from tests.faults.disk import SlowDisk
 from tests.faults.evidence import Evidence
 from tests.faults.processes import Keeper, Process
 from tests.faults.publishers import Source
-from tests.faults.schedule import Step, schedule
+from tests.faults.schedule import schedule
 from tests.servers import Server
 
 WORKERS: Final = 4
-LOOK_SECONDS: Final = 0.05
 SYNC_SECONDS: Final = 3.0  # how late the slow disk of `relaxed` is
 
 
@@ -70,14 +65,13 @@ class Run:
 
     def __init__(self, plan: Plan, stack: ExitStack) -> None:
         self.plan = plan
-        self.done: Counter[str] = Counter()
         self.troubles: list[str] = []
         self._server = stack.enter_context(
             Server(plan.program, plan.folder / "server", appendfsync="everysec" if plan.relaxed else "always")
         )
-        self._disk = SlowDisk(self._server.folder, sync_seconds=SYNC_SECONDS) if plan.relaxed else None
-        if self._disk:
-            stack.callback(self._disk.stop)
+        disk = SlowDisk(self._server.folder, sync_seconds=SYNC_SECONDS) if plan.relaxed else None
+        if disk:
+            stack.callback(disk.stop)
         self._config = Config(url=self._server.url, data_folder=plan.folder, source="faults")
         self._client = connect(self._config)
         stack.callback(self._client.close)
@@ -85,6 +79,8 @@ class Run:
         for proxy in self._proxies:
             stack.callback(proxy.close)
         self._processes = stack.enter_context(self._started())
+        self._patience = Patience(self._client, seconds=plan.patience)
+        self._attacks = Attacks(self._server, self._processes, self._proxies, patience=self._patience, disk=disk)
 
     @contextmanager
     def _started(self) -> Iterator[dict[str, list[Process]]]:
@@ -124,17 +120,10 @@ class Run:
 
     def go(self) -> Ran:
         """Do all faults of the schedule, wait until all is settled, read the evidence."""
-        self._wait_until(self._all_ready, "every process at work")
+        self._patience.wait_until(self._all_ready, "every process at work")
         sources = self._sources()
         began = time.monotonic()
-        steps = schedule(self.plan.seed, self.plan.seconds, self.plan.counts)
-        of_server = steps.pop("server", [])
-        with ThreadPoolExecutor(len(steps) + 1) as threads:
-            futures = [threads.submit(self._do_all, some, began) for some in steps.values()]
-            # In this thread: Linux ends the server with the thread that started it.
-            self._do_all(of_server, began)
-        for future in futures:
-            future.result()
+        self._attacks.carry_out(schedule(self.plan.seed, self.plan.seconds, self.plan.counts))
         seconds = time.monotonic() - began
         acknowledged = self._finish(sources)
         return self._ran(seconds, acknowledged)
@@ -148,65 +137,6 @@ class Run:
             Source("third", self._config, seed=seed, rate=rate, keyed=False),
         ]
 
-    def _do_all(self, steps: list[Step], began: float) -> None:
-        for step in steps:
-            threading.Event().wait(max(began + step.at - time.monotonic(), 0))
-            getattr(self, f"_{step.kind}")(step)
-            self.done[step.kind] += 1
-
-    def _worker_kills(self, step: Step) -> None:
-        self._strike("worker", step, Process.kill)
-
-    def _recorder_kills(self, step: Step) -> None:
-        self._strike("recorder", step, Process.kill)
-
-    def _web_kills(self, step: Step) -> None:
-        self._strike("web", step, Process.kill)
-
-    def _zombies(self, step: Step) -> None:
-        frozen = self._strike("worker", step, Process.freeze)
-        threading.Event().wait(step.lasts)
-        frozen.wake()
-
-    def _server_kills(self, step: Step) -> None:
-        self._server.kill()
-        if self._disk:
-            self.done["bytes_of_log_lost"] += self._disk.cut_power()
-        threading.Event().wait(step.lasts)
-        self._server.start()
-
-    def _server_pauses(self, step: Step) -> None:
-        self._server.signal(signal.SIGSTOP)
-        threading.Event().wait(step.lasts)
-        self._server.signal(signal.SIGCONT)
-
-    def _memory_fills(self, step: Step) -> None:
-        used = self._ask(inspect.server()).used_memory
-        self._ask(_set_maxmemory(used - 1024))
-        threading.Event().wait(step.lasts)
-        self._ask(_set_maxmemory(0))
-
-    def _script_flushes(self, _step: Step) -> None:
-        self._ask(Operation([(b"SCRIPT", b"FLUSH")], lambda replies: replies[0]))
-
-    def _lost_replies(self, step: Step) -> None:
-        proxy = self._proxies[step.chance % len(self._proxies)]
-        proxy.lose += 1 + step.chance // 8 % 3
-
-    def _strike(self, role: str, step: Step, strike: Callable[[Process], bool]) -> Process:
-        """Strike the process that the step chose, or the next one that is at work."""
-        victims = self._processes[role]
-        first = step.chance % len(victims)
-        turned = [*victims[first:], *victims[:first]]
-        struck: list[Process] = []
-
-        def found() -> bool:
-            struck.extend(victim for victim in turned if not struck and strike(victim))
-            return bool(struck)
-
-        self._wait_until(found, f"a {role} at work")
-        return struck[0]
-
     def _all_ready(self) -> bool:
         return all(process.is_ready() for some in self._processes.values() for process in some)
 
@@ -219,12 +149,14 @@ class Run:
             if not source.stop(self.plan.patience):
                 self.troubles.append("a publisher got no acknowledgement although the faults were over")
             acknowledged |= source.acknowledged
-            self.done["publishers_troubles"] += source.troubles
+            self._attacks.done["publishers_troubles"] += source.troubles
         for condition, what in ((self._is_settled, "everything settled"), (self._is_recorded, "everything recorded")):
             try:
-                self._wait_until(condition, what)
+                self._patience.wait_until(condition, what)
             except TimeoutError as error:
                 self.troubles.append(str(error))
+        if count := self._said(b"unexpected; starting this cycle afresh"):
+            self.troubles.append(f"a cycle met an exception that nobody expected, {count} times")
         return acknowledged
 
     def _is_settled(self) -> bool:
@@ -233,13 +165,13 @@ class Run:
 
     def _states(self) -> list[inspect.GroupState]:
         prefix = self._config.prefix
-        found = self._ask(inspect.groups(prefix, self._ask(tail.partitions(prefix))))
-        states: list[inspect.GroupState] = self._ask(inspect.details(prefix, found))
+        found = self._patience.ask(inspect.groups(prefix, self._patience.ask(tail.partitions(prefix))))
+        states: list[inspect.GroupState] = self._patience.ask(inspect.details(prefix, found))
         return states
 
     def _is_recorded(self) -> bool:
-        partitions = self._ask(tail.partitions(self._config.prefix))
-        newest = self._ask(tail.newest(self._config.prefix, partitions))
+        partitions = self._patience.ask(tail.partitions(self._config.prefix))
+        newest = self._patience.ask(tail.newest(self._config.prefix, partitions))
         rows = query("SELECT topic, number, events_cursor, journal_cursor FROM dashboard_partition")
         stored = {(topic, number): cursors for topic, number, *cursors in rows}
         return newest.keys() <= stored.keys() and all(
@@ -270,7 +202,7 @@ class Run:
             server=f"{state.product} {state.version}",
             durability=f"appendfsync {state.appendfsync}",
             seconds=seconds,
-            faults=self.done,
+            faults=self._attacks.done,
             seen=self._seen(),
             evidence=found,
             troubles=self.troubles,
@@ -278,11 +210,9 @@ class Run:
 
     def _seen(self) -> Counter[str]:
         """What the workers said of it."""
-        workers = self._processes["worker"]
         seen = Counter(
-            stale_settles=sum(worker.said(b"was settled elsewhere") for worker in workers),
-            stopped_by_the_inbox=sum(worker.said(b"was done before") for worker in workers),
-            unexpected=sum(worker.said(b"unexpected; starting this cycle afresh") for worker in workers),
+            stale_settles=self._said(b"was settled elsewhere"),
+            stopped_by_the_inbox=self._said(b"was done before"),
             replies_lost=sum(proxy.swallowed for proxy in self._proxies),
         )
         for some in self._processes.values():
@@ -291,23 +221,8 @@ class Run:
                     seen[f"{process.name.partition('-')[0]} {how}"] += count
         return seen
 
-    def _ask(self, operation: Operation[Any]) -> Any:
-        """The answer, as soon as the server gives one."""
-        deadline = time.monotonic() + self.plan.patience
-        while True:
-            try:
-                return self._client.run(operation)
-            except ServerError:
-                if time.monotonic() > deadline:
-                    raise
-                threading.Event().wait(LOOK_SECONDS)
-
-    def _wait_until(self, condition: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + self.plan.patience
-        while not condition():
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"waited {self.plan.patience:g} s for {what}")
-            threading.Event().wait(LOOK_SECONDS)
+    def _said(self, part: bytes) -> int:
+        return sum(worker.said(part) for worker in self._processes["worker"])
 
 
 def prepare(plan: Plan) -> None:
@@ -333,10 +248,6 @@ def query(sql: str) -> set[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(sql)
         return set(cursor.fetchall())
-
-
-def _set_maxmemory(size: int) -> Operation[Any]:
-    return Operation([(b"CONFIG", b"SET", b"maxmemory", b"%d" % size)], lambda replies: replies[0])
 
 
 def _accepts(port: int) -> bool:
