@@ -39,7 +39,7 @@ class Report:
             "groups": len(ran.evidence.groups),
             "effects": len(ran.evidence.effects),
             "faults": dict(ran.faults),
-            "seen": dict(ran.seen),
+            "seen": {**ran.seen, "given_up_after_three_crashes": self._crash_loops()},
             "steps": dict(self._steps()),
             "found": {name: len(broken) for name, broken in self.found.items()},
             "examples": {name: broken[:SHOWN] for name, broken in self.found.items() if broken},
@@ -63,6 +63,10 @@ class Report:
 
     def as_json(self) -> str:
         return json.dumps(self.as_dict(), indent=2)
+
+    def _crash_loops(self) -> int:
+        failures = (record.failure for _, record in self._ran.evidence.records())
+        return sum(failure is not None and failure.error_class == "CrashLoop" for failure in failures)
 
     def _steps(self) -> Counter[str]:
         return Counter(Step(record.step).word for _, record in self._ran.evidence.records())
