@@ -67,6 +67,7 @@ class Attacks:
         self._proxies = proxies
         self._patience = patience
         self._disk = disk
+        self._interrupted = threading.Event()
 
     def carry_out(self, lanes: Mapping[str, list[Step]]) -> None:
         """Do all steps, each lane beside the others; ends when all are done, however late."""
@@ -75,13 +76,18 @@ class Attacks:
         with ThreadPoolExecutor(len(others) + 1) as threads:
             futures = [threads.submit(self._carry_out, steps, began) for steps in others]
             # In this thread: Linux ends the server with the thread that started it.
-            self._carry_out(lanes.get("server", []), began)
+            try:
+                self._carry_out(lanes.get("server", []), began)
+            except BaseException:
+                self._interrupted.set()
+                raise
         for future in futures:
             future.result()
 
     def _carry_out(self, steps: Sequence[Step], began: float) -> None:
         for step in steps:
-            threading.Event().wait(max(began + step.at - time.monotonic(), 0))
+            if self._interrupted.wait(max(began + step.at - time.monotonic(), 0)):
+                return
             getattr(self, step.kind)(step)
             self.done[step.kind] += 1
 

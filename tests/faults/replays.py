@@ -40,6 +40,7 @@ SERVER_SHARE: Final = 4  # every fourth crash is the server's
 REPLIES_A_BATCH: Final = 3  # its letters, whether the group keeps order, the replay
 KILL_SECONDS: Final = 0.02  # the server dies within this time after the reply
 HELD_SECONDS: Final = 60.0
+LOAD_SECONDS: Final = 600.0  # a million letters are a log of hundreds of megabytes
 PAGE: Final = 10_000
 
 
@@ -126,7 +127,7 @@ class Replays:
             threading.Event().wait(self._dice.uniform(0, KILL_SECONDS))
             self._server.kill()
             client.wait(60)
-            self._server.start()
+            self._server.start(seconds=LOAD_SECONDS)
         else:
             client.kill()
             client.wait()
