@@ -10,12 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
-from bus import inspect
+from bus import control, inspect
 from bus.errors import ServerError
+from bus.keys import Keys
 from bus.streams import Client
 from bus.wire import Operation
 from tests.bus.swallower import Swallower
 from tests.faults.disk import SlowDisk
+from tests.faults.handlers import GROUPS, PARTITIONS, TOPIC
 from tests.faults.processes import Process
 from tests.faults.schedule import Step
 from tests.servers import Server
@@ -27,6 +29,7 @@ class Patience:
     """Waits for a condition or an answer, up to a limit."""
 
     def __init__(self, client: Client, *, seconds: float) -> None:
+        self.prefix = client.config.prefix
         self._client = client
         self._seconds = seconds
 
@@ -67,6 +70,7 @@ class Attacks:
         self._proxies = proxies
         self._patience = patience
         self._disk = disk
+        self._prefix = patience.prefix
         self._interrupted = threading.Event()
 
     def carry_out(self, lanes: Mapping[str, list[Step]]) -> None:
@@ -125,6 +129,16 @@ class Attacks:
 
     def script_flushes(self, _step: Step) -> None:
         self._patience.ask(Operation([(b"SCRIPT", b"FLUSH")], lambda replies: replies[0]))
+
+    def group_pauses(self, step: Step) -> None:
+        """An operator stops a group for a while, whatever else goes on."""
+        group = sorted(GROUPS)[step.chance % len(GROUPS)]
+        places = [Keys(self._prefix, TOPIC, number) for number in range(PARTITIONS)]
+        for keys in places:
+            self._patience.ask(control.pause(keys, group, who="ann"))
+        threading.Event().wait(step.lasts)
+        for keys in places:
+            self._patience.ask(control.resume(keys, group, who="ann"))
 
     def lost_replies(self, step: Step) -> None:
         proxy = self._proxies[step.chance % len(self._proxies)]

@@ -10,6 +10,8 @@ from bus.journal import Record, Step
 from tests.faults.evidence import SETTLED, Delivery, Evidence
 
 LEFT: Final = {*SETTLED, Step.SKIPPED, Step.LOST}
+LETTER_MADE: Final = {Step.DEAD_LETTERED, Step.RESTORED}
+LETTER_GONE: Final = {Step.REPLAYED, Step.DISCARDED}
 ENDED: Final = {Step.SUCCEEDED, Step.DEAD_LETTERED, Step.RETRY_SCHEDULED, Step.RECLAIMED}
 
 
@@ -109,10 +111,10 @@ def _gap(records: list[Record]) -> str:
 
 
 def dead_letters_wrong(evidence: Evidence) -> list[str]:
-    """For each delivery that was given up and not replayed there is one dead letter, and no other."""
+    """For each delivery that was given up, not replayed and not put aside, there is one dead letter, and no other."""
     expected: Counter[Delivery] = Counter()
     for delivery, record in evidence.records():
-        expected[delivery] += (record.step == Step.DEAD_LETTERED) - (record.step == Step.REPLAYED)
+        expected[delivery] += (record.step in LETTER_MADE) - (record.step in LETTER_GONE)
     return [
         f"{_shown(delivery)}: {evidence.letters[delivery]} dead letters, expected {max(expected[delivery], 0)}"
         for delivery in expected.keys() | evidence.letters.keys()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from bus import inspect, tail
+from bus import inspect, operations, tail
 from bus.config import Config
 from bus.operations import entry_order
 from bus.streams import connect
@@ -22,6 +22,7 @@ from tests.faults import evidence as reading
 from tests.faults.attacks import Attacks, Patience
 from tests.faults.disk import SlowDisk
 from tests.faults.evidence import Evidence
+from tests.faults.handlers import GROUPS, ORDERED, PARTITIONS, TOPIC, WITH_INBOX
 from tests.faults.processes import Keeper, Process
 from tests.faults.publishers import Source
 from tests.faults.schedule import schedule
@@ -75,6 +76,7 @@ class Run:
         self._config = Config(url=self._server.url, data_folder=plan.folder, source="faults")
         self._client = connect(self._config)
         stack.callback(self._client.close)
+        self._client.run(operations.declare_topic(self._config.prefix, TOPIC, PARTITIONS))
         self._proxies = [Swallower(self._server.url) for _ in range(3)]
         for proxy in self._proxies:
             stack.callback(proxy.close)
@@ -181,17 +183,15 @@ class Run:
         )
 
     def _ran(self, seconds: float, acknowledged: dict[str, str]) -> Ran:
-        from tests.faults import handlers
-
         events, journal = reading.read_bus(self._client)
         found = Evidence(
-            groups=handlers.GROUPS,
+            groups=GROUPS,
             events=events,
             journal=journal,
             acknowledged=acknowledged,
             effects=effects.written(),
-            with_inbox=handlers.WITH_INBOX,
-            ordered=handlers.ORDERED,
+            with_inbox=WITH_INBOX,
+            ordered=ORDERED,
             letters=reading.read_letters(self._client),
             problems=reading.read_problems(self._client),
             left=reading.read_left(self._client),

@@ -28,6 +28,7 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "script_flushes": Fault("server", 5),
     "recorder_kills": Fault("recorder", 6),
     "web_kills": Fault("web", 3),
+    "group_pauses": Fault("operator", 5, (0.2, 1.5)),
     "lost_replies": Fault("wire", 30),  # bursts of up to three
 }
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bus import fsck, operations, tail
+from bus import control, fsck, operations, tail
 from bus import inspect as state
 from bus.event import Event
 from bus.journal import Record, Step, SubscriptionRecord
@@ -27,7 +27,7 @@ DAY_MS = 86_400_000
 
 Test = Callable[..., None]
 covered: set[str] = {"publish"}  # without an id of one's own it is not published again: tests/bus/test_streams.py
-READS = {"await_news", "dead_letters", "keeps_order", "owners"}
+READS = {"await_news", "dead_letters", "discarded", "keeps_order", "owners", "paused_by"}
 
 
 def covers(*names: str) -> Callable[[Test], Test]:
@@ -274,6 +274,78 @@ def test_beating_again_is_one_worker_and_leaving_again_is_none(client: Client, l
     assert client.run(state.workers(prefix)) == []
 
 
+@covers("rebase")
+def test_a_clock_looked_at_again_moves_retries_back_once(
+    client: Client, keys: Keys, group: str, publisher: Publisher, lose: Lose
+) -> None:
+    put(publisher, 1)
+    hour = 3_600_000
+    client.run(settle(keys, *(retry(event, 2 * hour) for event in client.run(take_new(keys)).events)))
+    now = client.run(operations.heartbeat(keys.prefix, "w", b"{}"))
+    client.run(Operation([(b"HSET", keys.meta, f"clock:{group}".encode(), b"%d" % (now + hour))], len))
+    lose(operations.rebase(keys, GROUP, "w"))
+    assert client.run(operations.rebase(keys, GROUP, "w")) == 0
+    left = client.run(take_due(keys)).next_due_ms
+    assert left
+    assert hour - 60_000 < left <= hour
+    assert controls(client) == ["rebased"]
+
+
+@covers("reap")
+def test_reaped_again_owners_that_hold_something_stay(
+    client: Client, keys: Keys, group: str, publisher: Publisher, lose: Lose
+) -> None:
+    put(publisher, 1)
+    client.run(take_new(keys))
+    lose(operations.reap(keys, GROUP))
+    assert client.run(operations.owners(keys, GROUP)) == ["w#0"]
+
+
+@covers("pause", "resume")
+def test_paused_and_resumed_again_a_group_did_so_once(
+    client: Client, keys: Keys, group: str, publisher: Publisher, lose: Lose
+) -> None:
+    put(publisher, 1)
+    lose(control.pause(keys, GROUP, who="ann"))
+    assert client.run(take_due(keys)).events == []
+    lose(control.resume(keys, GROUP, who="ann"))
+    assert controls(client) == ["paused", "resumed"]
+    assert len(client.run(take_new(keys)).events) == 1
+
+
+@covers("rewind")
+def test_rewound_again_each_event_comes_anew_once(
+    client: Client, keys: Keys, group: str, publisher: Publisher, lose: Lose
+) -> None:
+    put(publisher, 3)
+    client.run(settle(keys, *map(succeeded, client.run(take_new(keys)).events)))
+    client.run(control.pause(keys, GROUP, who="ann"))
+    lose(control.rewind(keys, GROUP, "0-0", who="ann"))
+    client.run(control.resume(keys, GROUP, who="ann"))
+    assert [event.data for event in client.run(take_new(keys, "w#0.1")).events] == [0, 1, 2]
+    assert pending(client, keys) == 3
+    assert is_sound(client)
+
+
+@covers("discard", "restore")
+def test_put_aside_and_back_again_a_dead_letter_is_there_once(
+    client: Client, keys: Keys, group: str, publisher: Publisher, lose: Lose
+) -> None:
+    put(publisher, 2)
+    client.run(settle(keys, *map(dead, client.run(take_new(keys)).events)))
+    ids = [letter.id for letter in client.run(operations.dead_letters(keys, GROUP))]
+    lose(control.discard(keys, GROUP, ids, who="ann"))
+    aside = [letter.id for letter in client.run(control.discarded(keys, GROUP))]
+    assert (len(aside), length(client, keys.dead(GROUP))) == (2, 0)
+    lose(control.restore(keys, GROUP, aside, who="ann"))
+    assert (length(client, keys.discarded(GROUP)), length(client, keys.dead(GROUP))) == (0, 2)
+    assert steps_of(client, "orders")[2:] == ["discarded"] * 2 + ["restored"] * 2
+
+
+def controls(client: Client) -> list[str]:
+    return [entry.control.kind for entry in journal_of(client, "orders") if entry.control]
+
+
 def test_trimmed_again_no_more_than_was_asked_is_removed(
     client: Client, keys: Keys, publisher: Publisher, lose: Lose
 ) -> None:
@@ -291,6 +363,8 @@ def test_asking_again_changes_nothing(client: Client, keys: Keys, group: str, pu
     lose(operations.dead_letters(keys, GROUP))
     lose(operations.keeps_order(keys, GROUP))
     lose(operations.await_news(keys, event.entry, block_ms=1))
+    lose(control.paused_by(keys, GROUP))
+    lose(control.discarded(keys, GROUP))
     assert contents(client, keys) == before
 
 
@@ -303,7 +377,9 @@ def contents(client: Client, keys: Keys) -> list[Any]:
 def test_no_operation_is_left_out() -> None:
     made = {
         name
-        for name, function in vars(operations).items()
-        if python.isfunction(function) and str(python.signature(function).return_annotation).startswith("Operation[")
+        for module in (operations, control)
+        for name, function in vars(module).items()
+        if python.isfunction(function) and function.__module__ == module.__name__ and not name.startswith("_")
+        if str(python.signature(function).return_annotation).startswith("Operation[")
     }
     assert made == covered | READS, "an operation without a test of what its lost reply does"
