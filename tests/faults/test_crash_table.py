@@ -450,11 +450,10 @@ def test_a_delivery_that_kills_three_workers_is_dead_and_its_key_goes_on(
     assert effects(database) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="a crash counts against all that the dead worker held, begun or not")
 def test_the_neighbours_of_a_delivery_that_kills_its_worker_are_not_given_up(
     client: Client, worker: Start, put: Callable[..., Event], wait_until: WaitUntil
 ) -> None:
-    """Found by the faults and not mended yet: what was taken together dies together, although it never ran."""
+    """What was taken together dies together once; after that the one that kills is taken alone."""
     put(key="a", dies="always")
     put("plain", key="b")
     put("plain", key="c")
@@ -462,7 +461,8 @@ def test_the_neighbours_of_a_delivery_that_kills_its_worker_are_not_given_up(
         process = worker()
         wait_until(lambda: process.process.poll() is not None, seconds=30)  # noqa: B023
     worker()
-    wait_until(lambda: len(client.run(operations.dead_letters(CRASHES, "ledger"))) > 0, seconds=30)
+    wait_until(lambda: "dead_lettered" in steps_of(client, "crashes"), seconds=30)
+    wait_until(lambda: steps_of(client, "crashes").count("succeeded") == 2, seconds=30)
     assert [letter.event.key for letter in client.run(operations.dead_letters(CRASHES, "ledger"))] == ["a"]
 
 

@@ -1,5 +1,4 @@
-"""What the faults found and nobody has mended yet. Each test says what should be true; `strict` turns it red as soon
-as it is, and then it moves to where it belongs."""
+"""What the faults found and was mended: full memory, and events trimmed by hand while a worker held them."""
 
 from __future__ import annotations
 
@@ -62,9 +61,6 @@ def hold(client: Client, publisher: Publisher, count: int, *, ordered: bool = Fa
 
 
 @pytest.mark.parametrize("how", ["reclaim", "release", "retry"])
-@pytest.mark.xfail(
-    strict=True, reason="XCLAIM drops an entry whose event is gone: it leaves the group without a record"
-)
 def test_an_event_trimmed_while_a_worker_held_it_is_marked_lost(client: Client, publisher: Publisher, how: str) -> None:
     [event] = hold(client, publisher, 1)
     client.run(Operation([(b"XTRIM", KEYS.events, b"MAXLEN", b"0")], len))
@@ -74,7 +70,6 @@ def test_an_event_trimmed_while_a_worker_held_it_is_marked_lost(client: Client, 
 
 
 @pytest.mark.parametrize("how", ["reclaim", "release", "retry"])
-@pytest.mark.xfail(strict=True, reason="as above; and the key of the entry that was dropped is never freed")
 def test_the_key_of_an_event_trimmed_while_a_worker_held_it_goes_on(
     client: Client, publisher: Publisher, how: str
 ) -> None:
@@ -98,9 +93,6 @@ def give_up(client: Client, how: str, event: Event) -> None:
         client.run(operations.settle(KEYS, GROUP, "w#0", [failed], holds=1))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="an announcement needs memory: refused, it makes the cycle give back what it took"
-)
 def test_a_slow_group_goes_on_while_the_memory_is_full(
     client: Client, publisher: Publisher, run_worker: RunWorker, wait_until: WaitUntil
 ) -> None:
@@ -114,7 +106,6 @@ def test_a_slow_group_goes_on_while_the_memory_is_full(
         wait_until(lambda: steps_of(client, "orders").count("succeeded") == 60, seconds=5)
 
 
-@pytest.mark.xfail(strict=True, reason="a heartbeat needs memory, and nobody is reclaimed from without one's own")
 def test_dead_workers_are_reclaimed_from_while_the_memory_is_full(
     client: Client, publisher: Publisher, run_worker: RunWorker, wait_until: WaitUntil
 ) -> None:
@@ -124,7 +115,6 @@ def test_dead_workers_are_reclaimed_from_while_the_memory_is_full(
         wait_until(lambda: steps_of(client, "orders").count("succeeded") == 3, seconds=5)
 
 
-@pytest.mark.xfail(strict=True, reason="as above: its first heartbeat is refused")
 def test_a_worker_starts_while_the_memory_is_full(
     client: Client, config: Config, publisher: Publisher, wait_until: WaitUntil
 ) -> None:
