@@ -76,8 +76,8 @@ class Server:
         assert self._process, "the server does not run"
         return self._process.pid
 
-    def start(self) -> Self:
-        """Start it and wait until it serves."""
+    def start(self, *, seconds: float = START_SECONDS) -> Self:
+        """Start it and wait until it serves; a large log takes long to load."""
         listen = (
             {"port": str(self.port), "bind": "127.0.0.1"} if self.port else {"port": "0", "unixsocket": "server.sock"}
         )
@@ -93,7 +93,7 @@ class Server:
                 stderr=log,
                 start_new_session=True,
             )
-        wait_for(self._serves, seconds=START_SECONDS, what=f"the server on {self.folder}")
+        wait_for(self._serves, seconds=seconds, what=f"the server on {self.folder}")
         return self
 
     def signal(self, number: signal.Signals) -> None:

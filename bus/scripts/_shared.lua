@@ -118,17 +118,16 @@ local function due_or_waiting(key, id, now)
   end
 end
 
--- Copies the event to the dead letters and takes it out of the group. With `halts` it goes on holding its key, so
--- that no other event of that key runs. Returns its key (nothing when the event is gone), and whether it holds it.
+-- Copies the event, or what is known of one that is gone, to the dead letters and takes it out of the group. With
+-- `halts` it goes on holding its key, so that no other event of that key runs. Returns its key, and whether it holds it.
 local function bury(group, id, count, failure, halts)
-  local found, key, holds = redis.call('XRANGE', EVENTS, id, id)[1], nil, false
-  if found then
-    local letter = redis.call('XADD', DEAD, '*', 'entry', id, 'attempt', count, 'failure', failure,
-      unpack(found[2], 1, math.min(#found[2], MAX_FIELDS)))
-    key = field_of(found[2], 'partitionkey')
-    holds = halts and key ~= nil and redis.call('HGET', BUSY, key) == id
-    if holds then redis.call('HSET', HALTED, key, id .. ' ' .. letter) end
-  end
+  local found = redis.call('XRANGE', EVENTS, id, id)[1]
+  local fields = found and found[2] or {}
+  local letter = redis.call('XADD', DEAD, '*', 'entry', id, 'attempt', count, 'failure', failure,
+    unpack(fields, 1, math.min(#fields, MAX_FIELDS)))
+  local key = field_of(fields, 'partitionkey')
+  local holds = halts and key ~= nil and redis.call('HGET', BUSY, key) == id
+  if holds then redis.call('HSET', HALTED, key, id .. ' ' .. letter) end
   redis.call('XACK', EVENTS, group, id)
   return key, holds
 end

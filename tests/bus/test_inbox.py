@@ -10,16 +10,14 @@ import pytest
 from django.contrib.auth.models import Group as Effect  # any table will do
 from django.utils import timezone
 
-from bus import control, delivery, inbox, operations
-from bus.deadline import Deadlines
-from bus.delivery import judge
+from bus import control, inbox
 from bus.errors import ConfigError, SubscriptionInvalid
 from bus.event import Event
 from bus.keys import Keys
 from bus.models import InboxEntry
 from bus.publisher import Publisher
 from bus.streams import Client
-from bus.subscription import Registry, Subscription, describe, subscribe
+from bus.subscription import Registry, Subscription, subscribe
 from tests.bus.conftest import steps_of
 from tests.conftest import RunWorker, WaitUntil
 
@@ -75,25 +73,6 @@ def test_two_workers_at_once_have_one_effect() -> None:
     first.join(10)
     second.join(10)
     assert Effect.objects.count() == 1
-
-
-@pytest.mark.parametrize(("with_inbox", "effects"), [(True, 1), (False, 2)])
-def test_a_worker_that_dies_between_its_work_and_the_settling(
-    publisher: Publisher, client: Client, with_inbox: bool, effects: int
-) -> None:
-    """The classic double effect; without the inbox, as a control, it happens."""
-    keys = Keys(client.config.prefix, "orders", 0)
-    subscription = Subscription("orders", "email", write, inbox=with_inbox)
-    client.run(operations.subscribe(keys, "email", describe([subscription]), start="0-0", worker="w"))
-    publisher.publish(publisher.draft("orders", "t", 1))
-    [taken] = client.run(operations.take_new(keys, "email", "w#0", count=1, block_ms=None)).events
-    delivery.run(subscription, taken, Deadlines())
-    client.run(operations.reclaim(keys, "email", "other", {"w#0": 0}, max_crashes=3))
-    [again] = client.run(operations.take_due(keys, "email", "other#0", count=1)).events
-    ended = judge(delivery.run(subscription, again, Deadlines()), now=0)
-    assert client.run(operations.settle(keys, "email", "other#0", [ended], holds=1)) == frozenset()
-    assert steps_of(client, "orders") == ["reclaimed", "succeeded"]
-    assert Effect.objects.count() == effects
 
 
 def test_a_worker_uses_the_inbox(

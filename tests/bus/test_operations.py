@@ -254,3 +254,15 @@ def test_drafts_remember_whether_their_id_was_chosen(publisher: Publisher) -> No
     assert isinstance(publisher.draft("orders", "t", 1), Draft)
     assert not publisher.draft("orders", "t", 1).dedupe
     assert publisher.draft("orders", "t", 1, id="x").dedupe
+
+
+def test_a_dead_letter_whose_event_was_trimmed_is_there_and_can_not_be_replayed(
+    client: Client, keys: Keys, group: str, publisher: Publisher
+) -> None:
+    publish(publisher, 1)
+    [event] = take(client, keys)
+    client.run(Operation([(b"XTRIM", keys.events, b"MAXLEN", b"0")], len))
+    assert settle(client, keys, dead(event)) == frozenset()
+    [letter] = client.run(operations.dead_letters(keys, group))
+    assert (letter.event.entry, letter.failure.error_class) == (event.entry, "ValueError")
+    assert client.run(operations.replay(keys, group, [letter.id], who="ann", ordered=False)).gone == [letter.id]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,18 +29,6 @@ def test_a_lost_reply_is_an_error_and_stores_the_event_once(client: Client, swal
     swallower.swallow.set()
     with pytest.raises(ServerUnavailable):
         publisher.publish(publisher.draft("orders", "t", 1))
-    assert length(client, Keys(client.config.prefix, "orders", 0).events) == 1
-
-
-def test_publishing_again_with_the_same_id_after_a_lost_reply_stores_it_once(
-    client: Client, swallower: Swallower
-) -> None:
-    publisher = Publisher(replace(client.config, url=swallower.url))
-    publisher.declare("orders", 1)
-    for lost in (True, True, True, False):
-        (swallower.swallow.set if lost else swallower.swallow.clear)()
-        with contextlib.suppress(ServerUnavailable):
-            publisher.publish(publisher.draft("orders", "t", 1, id="mine"))
     assert length(client, Keys(client.config.prefix, "orders", 0).events) == 1
 
 

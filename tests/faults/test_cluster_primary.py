@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,12 @@ from bus.keys import Keys, global_key
 from bus.publisher import Publisher
 from bus.streams import Client, connect
 from tests.acceptance.processes import ROOT, Running, manage, running
-from tests.acceptance.test_kills import GROUPS, SETTLED, TOPIC, rows
 from tests.conftest import WaitUntil
+from tests.faults.evidence import SETTLED
 from tests.servers import Cluster, programs
 
+TOPIC = "counted"
+GROUPS = {"steady", "flaky"}
 PARTITIONS = 9
 Start = Callable[..., Running]
 
@@ -45,7 +48,7 @@ def start(folder: Path, cluster: Cluster) -> Iterator[Start]:
 
         def started(program: str, *words: str, line: str) -> Running:
             extra = {"BUS_URL": cluster.url, "PYTHONPATH": str(ROOT)}
-            command = [sys.executable, f"tests/acceptance/{program}.py", str(folder), *words]
+            command = [sys.executable, f"tests/faults/{program}.py", str(folder), *words]
             process = stack.enter_context(Running(command, folder=folder, cwd=ROOT, extra=extra))
             process.wait_for_line(line)
             return process
@@ -96,11 +99,12 @@ class Tally:
 
 def recorded(folder: Path) -> set[tuple[str, ...]]:
     """(group, event id) of what the recorder has stored as settled."""
-    return rows(
-        folder,
-        "SELECT d.[group], e.event_id FROM dashboard_delivery d JOIN dashboard_event e ON e.id = d.event_id"
-        " WHERE d.state IN ('succeeded', 'dead')",
-    )
+    with closing(sqlite3.connect(folder / "fanlight.sqlite3", timeout=20)) as connection:
+        found = connection.execute(
+            "SELECT d.[group], e.event_id FROM dashboard_delivery d JOIN dashboard_event e ON e.id = d.event_id"
+            " WHERE d.state IN ('succeeded', 'dead')"
+        )
+        return set(found.fetchall())
 
 
 def test_a_killed_primary_loses_nothing_and_holds_up_no_other(

@@ -1,13 +1,12 @@
-"""A plain program for the kill tests: two groups handle the events of `counted`; one fails now and then.
+"""A plain program for the crash table: two groups handle the events of `counted`; one fails now and then.
 
-It uses the bus as any Python service would, without Django. Run as `python tally.py DATA_FOLDER`.
+It uses the bus as any Python service would, without Django. Run as `python tally.py`, with BUS_URL set.
 """
 
 from __future__ import annotations
 
 import asyncio
 import signal
-import sys
 import threading
 
 import bus
@@ -33,8 +32,8 @@ async def stumble(event: bus.Event) -> None:
         raise TimeoutError(f"number {event.data['number']}, attempt {event.attempt}")
 
 
-def main(folder: str) -> None:
-    bus.configure(data_folder=folder, lease_seconds=1)
+def main() -> None:
+    bus.configure(lease_seconds=1)
     worker = bus.Worker()
     signal.signal(signal.SIGTERM, lambda *_: worker.stop())
     print("working", flush=True)
@@ -42,4 +41,4 @@ def main(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()
