@@ -13,6 +13,7 @@ from bus.tail import Partition
 from bus.wire import Operation
 
 _SETTINGS: Final = (b"appendfsync", b"min-replicas-to-write", b"save", b"stop-writes-on-bgsave-error")
+PARKED = b"~"  # who holds an entry that waits for its turn (`scripts/_shared.lua`)
 
 
 class GroupState(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +28,16 @@ class GroupState(msgspec.Struct, frozen=True, kw_only=True):
     due: int = 0
     dead: int = 0
     oldest_pending: str = ""
+
+
+class PendingEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry that a group was handed and has not settled. `worker` is empty while it waits for its turn."""
+
+    partition: int
+    entry: str
+    worker: str
+    idle_ms: int
+    attempt: int
 
 
 class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,6 +151,29 @@ def details(prefix: str, found: Sequence[tuple[Partition, dict[str, Any]]]) -> O
         return [_state(partition, row, replies[3 * i : 3 * i + 3]) for i, (partition, row) in enumerate(found)]
 
     return Operation(commands or [(b"PING",)], parse, tolerated={"NOGROUP": None})
+
+
+def pending(prefix: str, topic: str, numbers: Sequence[int], group: str, count: int) -> Operation[list[PendingEntry]]:
+    """The oldest `count` pending entries of a group on each of a topic's partitions."""
+    each = b"%d" % count
+    commands = [
+        (b"XPENDING", Keys(prefix, topic, number).events, group.encode(), b"-", b"+", each) for number in numbers
+    ]
+
+    def parse(replies: list[Any]) -> list[PendingEntry]:
+        return [
+            PendingEntry(
+                partition=number,
+                entry=entry.decode(),
+                worker="" if owner == PARKED else owner.decode("utf-8", "replace").partition("#")[0],
+                idle_ms=int(idle),
+                attempt=int(attempt),
+            )
+            for number, rows in zip(numbers, replies, strict=False)
+            for entry, owner, idle, attempt in rows or ()
+        ]
+
+    return Operation(commands or [(b"PING",)], parse if commands else lambda _: [], tolerated={"NOGROUP": None})
 
 
 def workers(prefix: str) -> Operation[list[WorkerState]]:

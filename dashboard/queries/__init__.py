@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
+from dashboard.queries.dead_letters import dead_letters
 from dashboard.queries.event import event
-from dashboard.queries.events import events
 from dashboard.queries.findings import alarms
+from dashboard.queries.groups import groups, workers
+from dashboard.queries.history import history
+from dashboard.queries.language import Query, QueryInvalid, parse
 from dashboard.queries.overview import overview
+from dashboard.queries.pending import pending
+from dashboard.queries.search import search
+from dashboard.queries.suggest import suggest
 from dashboard.queries.system import system
-from dashboard.queries.topics import topic
+from dashboard.queries.topics import topic, topics
 from dashboard.queries.trace import trace
 
-__all__ = ["alarms", "event", "events", "overview", "system", "topic", "trace"]
+__all__ = [
+    "Query",
+    "QueryInvalid",
+    "alarms",
+    "dead_letters",
+    "event",
+    "groups",
+    "history",
+    "overview",
+    "parse",
+    "pending",
+    "search",
+    "suggest",
+    "system",
+    "topic",
+    "topics",
+    "trace",
+    "workers",
+]

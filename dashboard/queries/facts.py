@@ -46,6 +46,7 @@ class Surroundings:
         self.state: BusState = bus_state()
         self.histories = histories(partition_ids)
         wanted = {(p.topic, p.number) for p in self.partitions.values() if p.id in set(partition_ids)}
+        self._known_standings: dict[int, dict[str, Standing]] = {}
         states = [state for key, state in self.state.groups.items() if key[:2] in wanted]
         self._lags = lags(states, {(place.topic, place.number): place for place in self.partitions.values()})
 
@@ -63,19 +64,27 @@ class Surroundings:
         """When it was noticed that the server had forgotten an event; None: it has not."""
         return self.partitions[event["partition_id"]].forgotten_at(number_of(event["id"]))
 
+    def last_number(self, partition_id: int, group: str) -> int | None:
+        """The number of the event that the group was handed last; None when nobody can tell."""
+        place = self.partitions[partition_id]
+        lag: Lag | None = self._lags.get((place.topic, place.number, group))
+        return lag.last_number if lag else None
+
     def _standings(self, partition_id: int) -> dict[str, Standing] | None:
         if not self.state.available:
             return None
-        place = self.partitions[partition_id]
+        if partition_id not in self._known_standings:
+            self._known_standings[partition_id] = self._standings_at(self.partitions[partition_id])
+        return self._known_standings[partition_id]
+
+    def _standings_at(self, place: PartitionRow) -> dict[str, Standing]:
         return {
-            group: Standing(order_of(state.last_delivered), self._lag(place, group), self.state.workers_alive(group))
+            group: Standing(
+                order_of(state.last_delivered), self.last_number(place.id, group), self.state.workers_alive(group)
+            )
             for (topic, number, group), state in self.state.groups.items()
             if (topic, number) == (place.topic, place.number)
         }
-
-    def _lag(self, place: PartitionRow, group: str) -> int | None:
-        lag: Lag | None = self._lags.get((place.topic, place.number, group))
-        return lag.last_number if lag else None
 
 
 def histories(partition_ids: Collection[int]) -> Histories:
@@ -97,9 +106,9 @@ def happened(ids: Sequence[int], *, with_attempts: bool = True) -> dict[int, dic
     return found
 
 
-def preview(head: bytes) -> str:
+def preview(head: bytes | None) -> str:
     """The beginning of an event's data in one line of at most 120 characters that no screen misreads."""
-    text = printable(bytes(head).decode("utf-8", "backslashreplace"))
+    text = printable(bytes(head or b"").decode("utf-8", "backslashreplace"))  # SQLite: of no bytes substr is NULL
     return text if len(text) <= PREVIEW else text[: PREVIEW - 1] + "…"
 
 

@@ -1,4 +1,4 @@
-"""One topic: how much there is, and the groups that take it."""
+"""Topics, and one of them: how much there is, and the groups that take it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ from typing import Any
 from dashboard.queries.bus_state import bus_state
 from dashboard.queries.lag import partitions
 from dashboard.queries.overview import group_rows, recorded_rates, topic_rows
+
+
+def topics() -> list[dict[str, Any]]:
+    """Every topic: partitions, events ever, events a second, the newest event's moment."""
+    now_ms = int(time.time() * 1000)
+    return topic_rows(partitions().values(), recorded_rates(now_ms), now_ms)
 
 
 def topic(name: str) -> dict[str, Any] | None:

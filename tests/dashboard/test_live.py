@@ -310,7 +310,7 @@ async def test_a_page_goes_on_from_the_rows_that_it_was_rendered_with(
 ) -> None:
     await publish(publisher, 1, 2)
     await sync_to_async(record)()
-    page_rows = await sync_to_async(queries.events)("orders")
+    page_rows = await sync_to_async(queries.search)(queries.Query(), topic="orders")
     await publish(publisher, 3)
     async with browser(ann) as page:
         await page.watch("topic", topic="orders", cursor=page_rows["cursor"])

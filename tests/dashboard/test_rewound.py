@@ -267,7 +267,7 @@ def test_lost_lanes_are_found_by_the_topic_pages_filter(
     run(bus_client, (b"DEL", keys.events))
     record()
     Recorder(bus_client).turn()
-    assert len(queries.events(TOPIC, state="lost")["rows"]) == 3
+    assert len(queries.search(queries.parse("state:lost"), topic=TOPIC)["rows"]) == 3
 
 
 numbers = st.integers(0, 40)

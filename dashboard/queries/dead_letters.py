@@ -1,0 +1,116 @@
+"""Dead letters by what went wrong: one row for each fingerprint, worst first. Looks at the newest ones; says how many.
+
+Bounded by the index of trouble: so many of each partition, in SQL, and one event of each kind as an example.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from dashboard.models import NUMBER_BITS, event_pk
+from dashboard.queries.bus_state import bus_state
+from dashboard.queries.facts import EVENT_COLUMNS, preview
+from dashboard.queries.lag import PartitionRow, partitions
+from dashboard.record.rows import clean
+from dashboard.sql import rows, rows_in
+
+MAX_SEARCHED: Final = 5_000
+MAX_KINDS: Final = 50
+_LAST_NUMBER: Final = (1 << NUMBER_BITS) - 1
+# The condition of the index of trouble, word for word. A letter without a fingerprint is told by its error.
+_KINDS: Final = (
+    'SELECT kind, "group", COUNT(*) AS count, MIN(settled_ms) AS first_ms, MAX(settled_ms) AS last_ms,'
+    ' MAX(event_id) AS example FROM (SELECT event_id, "group", settled_ms,'
+    " CASE WHEN fingerprint = '' THEN error ELSE fingerprint END AS kind"
+    " FROM dashboard_delivery WHERE NOT (state = 'succeeded') AND state = 'dead' AND event_id > %s AND event_id < %s"
+    ' ORDER BY event_id DESC LIMIT %s) AS newest WHERE settled_ms >= %s{group} GROUP BY kind, "group"'
+)
+_COUNT: Final = (
+    "SELECT COUNT(*) AS count FROM (SELECT 1 AS one FROM dashboard_delivery WHERE NOT (state = 'succeeded')"
+    " AND state = 'dead' AND event_id > %s AND event_id < %s LIMIT %s) AS counted"
+)
+_EXAMPLES: Final = "SELECT {columns} FROM dashboard_event WHERE id IN (…)".replace("{columns}", EVENT_COLUMNS)
+_ERRORS: Final = (
+    'SELECT d.event_id, d."group", d.error, a.frame FROM dashboard_delivery d LEFT JOIN dashboard_attempt a'
+    ' ON a.event_id = d.event_id AND a."group" = d."group" AND a.place = d.ended WHERE d.event_id IN (…)'
+)
+
+
+def dead_letters(
+    *, topic: str | None = None, group: str | None = None, since_ms: int = 0, limit: int = MAX_KINDS
+) -> dict[str, Any]:
+    """`kinds` of dead letters with count, first and last time, groups, and the newest event as an example.
+
+    `searched`: how many letters were looked at; `is_complete` False: there are older ones. `total`: how many the bus
+    holds, None when it is away.
+    """
+    group = clean(group) if group else None
+    places = {place.id: place for place in partitions(topic).values()}
+    share = max(MAX_SEARCHED // max(len(places), 1), 100)
+    found = [row for pid in places for row in _kinds_of(pid, share, since_ms, group)]
+    searched = [_count(pid, share + 1) for pid in places]
+    kinds = sorted(_by_kind(found).values(), key=lambda kind: (-kind["count"], kind["fingerprint"]))
+    shown = kinds[: max(1, min(limit, MAX_KINDS))]
+    _add_examples(shown, places)
+    return {
+        "kinds": shown,
+        "of_kinds": len(kinds),
+        "searched": sum(min(count, share) for count in searched),
+        "is_complete": all(count <= share for count in searched),
+        "total": _total(topic, group),
+    }
+
+
+def _kinds_of(pid: int, share: int, since_ms: int, group: str | None) -> list[dict[str, Any]]:
+    narrowed = ' AND "group" = %s' if group else ""
+    within = (event_pk(pid, 0), event_pk(pid, _LAST_NUMBER))
+    return rows(_KINDS.replace("{group}", narrowed), [*within, share, since_ms, *([group] if group else [])])
+
+
+def _count(pid: int, most: int) -> int:
+    found = rows(_COUNT, [event_pk(pid, 0), event_pk(pid, _LAST_NUMBER), most])
+    return int(found[0]["count"])
+
+
+def _by_kind(found: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    kinds: dict[str, dict[str, Any]] = {}
+    for row in found:
+        kind = kinds.setdefault(
+            row["kind"],
+            {"fingerprint": row["kind"], "count": 0, "first_ms": row["first_ms"], "last_ms": 0, "groups": {}},
+        )
+        kind["count"] += row["count"]
+        kind["first_ms"] = min(kind["first_ms"], row["first_ms"])
+        kind["groups"][row["group"]] = kind["groups"].get(row["group"], 0) + row["count"]
+        if row["last_ms"] >= kind["last_ms"]:
+            kind["last_ms"], kind["example"] = row["last_ms"], (row["example"], row["group"])
+    return kinds
+
+
+def _add_examples(kinds: Sequence[dict[str, Any]], places: Mapping[int, PartitionRow]) -> None:
+    ids = sorted({kind["example"][0] for kind in kinds})
+    events = {row["id"]: row for row in rows_in(_EXAMPLES, ids)}
+    errors = {(row["event_id"], row["group"]): row for row in rows_in(_ERRORS, ids)}
+    for kind in kinds:
+        pk, group = kind["example"]
+        event, error = events.get(pk), errors.get((pk, group), {})
+        kind["groups"] = [{"group": name, "count": count} for name, count in sorted(kind["groups"].items())]
+        kind["error"], kind["frame"] = error.get("error", ""), error.get("frame") or ""
+        kind["example"] = event and {
+            "id": event["event_id"],
+            "correlation_id": event["correlation_id"],
+            "topic": places[event["partition_id"]].topic,
+            "type": event["type"],
+            "key": event["key"] or None,
+            "group": group,
+            "at_ms": event["at_ms"],
+            "preview": preview(event["head"]),
+        }
+
+
+def _total(topic: str | None, group: str | None) -> int | None:
+    state = bus_state()
+    if not state.available:
+        return None
+    return sum(one.dead for one in state.groups.values() if topic in (None, one.topic) and group in (None, one.group))

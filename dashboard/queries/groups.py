@@ -1,0 +1,124 @@
+"""Who is behind, since when, why, and when will it be over? Groups and workers, in figures and one sentence."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from dashboard.queries.bus_state import BusState, bus_state
+from dashboard.queries.facts import histories
+from dashboard.queries.lag import PartitionRow, partitions
+from dashboard.queries.overview import group_rows, recorded_rates
+from dashboard.record import rates
+from dashboard.record.rates import Rates, Series
+
+STEADY_PER_SECOND: Final = 0.05  # what changes by less stays as it is
+MAX_DRAIN_SECONDS: Final = 30 * 86_400
+
+
+def groups(topic: str | None = None) -> dict[str, Any]:
+    """Each group of each topic: lag, the age of its oldest event, trend, drain time, and one sentence of cause.
+
+    `trend`: events a second by which the lag grows, None when nobody can tell: the counts of a topic say nothing
+    about a group that takes only some types. Every figure that is unknown is None, never 0.
+    """
+    now_ms = int(time.time() * 1000)
+    places, state, counts = partitions(), bus_state(), recorded_rates(now_ms)
+    choosy = _choosy(places)
+    found = [
+        _told(row, counts, state, now_ms=now_ms, is_choosy=(row["topic"], row["group"]) in choosy)
+        for row in group_rows(places, state, counts, now_ms)
+        if topic in (None, row["topic"])
+    ]
+    return {"now_ms": now_ms, "available": state.available, "trouble": state.trouble, "groups": found}
+
+
+def workers() -> dict[str, Any]:
+    """Workers that have beaten within the last hour."""
+    state = bus_state()
+    found = [
+        {
+            "worker": worker.id,
+            "host": worker.host,
+            "pid": worker.pid,
+            "groups": list(worker.groups),
+            "started_ms": worker.started_ms,
+            "beat_ms": worker.beat_ms,
+            "alive": worker.alive,
+            "version": worker.version,
+        }
+        for worker in state.workers
+    ]
+    return {"available": state.available, "trouble": state.trouble, "workers": found}
+
+
+def _choosy(places: Mapping[tuple[str, int], PartitionRow]) -> set[tuple[str, str]]:
+    """Topics and groups where the group takes only some types."""
+    by_id = {place.id: place for place in places.values()}
+    return {
+        (by_id[pid].topic, group)
+        for pid, known in histories(by_id).items()
+        for group, history in known.items()
+        if history[-1].types is not None
+    }
+
+
+def _told(row: dict[str, Any], counts: Rates, state: BusState, *, now_ms: int, is_choosy: bool) -> dict[str, Any]:
+    coming = counts.rate(Series(rates.PUBLISHED, "", row["topic"]), now_ms)
+    trend = None if is_choosy or row["lag"] is None else round(coming - row["rate"], 3)
+    age_ms = None if row["oldest_ms"] is None else max(now_ms - row["oldest_ms"], 0)
+    beat_ms = max((worker.beat_ms for worker in state.workers if row["group"] in worker.groups), default=None)
+    told = {
+        **row,
+        "age_ms": age_ms,
+        "coming_rate": None if is_choosy else coming,
+        "trend": trend,
+        "drain_seconds": drain_seconds(row["lag"], trend),
+        "seen_ms": beat_ms,
+    }
+    return {**told, "cause": cause(told, now_ms, available=state.available)}
+
+
+def drain_seconds(lag: int | None, trend: float | None) -> int | None:
+    """When it will be over if it goes on like this; None when it won't, or nobody can tell."""
+    if lag == 0:
+        return 0
+    if lag is None or trend is None or trend > -STEADY_PER_SECOND:
+        return None
+    seconds = round(lag / -trend)
+    return seconds if seconds <= MAX_DRAIN_SECONDS else None
+
+
+def cause(told: Mapping[str, Any], now_ms: int, *, available: bool) -> str:
+    """Why the group is where it is, in one sentence."""
+    if not available:
+        return "Unknown: the server is away."
+    if told["lag"] is None:
+        return "Unknown: the recorder is behind, or the group's position is older than what is recorded."
+    if told["lag"] == 0:
+        return "Nothing to do."
+    if not told["workers"]:
+        since = f" for {_span(now_ms - told['seen_ms'])}" if told["seen_ms"] else ""
+        return f"No live worker{since}."
+    if not told["waiting"]:
+        if told["retrying"] == told["pending"]:
+            return f"All {told['pending']:,} pending events failed and wait to be attempted again."
+        return "Nothing waits; the pending events are being handled."
+    return _pace(told)
+
+
+def _pace(told: Mapping[str, Any]) -> str:
+    handled = f"{told['rate']:.3g}/s are handled"
+    if told["trend"] is None:
+        return f"{handled}; it takes only some types, so nobody can tell how many come."
+    if told["trend"] > STEADY_PER_SECOND:
+        return f"{told['coming_rate']:.3g}/s come, {handled}: it falls behind."
+    if told["trend"] < -STEADY_PER_SECOND:
+        return f"{told['coming_rate']:.3g}/s come, {handled}: it catches up."
+    return f"{told['coming_rate']:.3g}/s come, {handled}: it stays as far behind."
+
+
+def _span(passed_ms: int) -> str:
+    units: Iterable[tuple[int, str]] = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"))
+    return next((f"{passed_ms // unit_ms} {unit}" for unit_ms, unit in units if passed_ms >= unit_ms), "0 s")

@@ -1,0 +1,92 @@
+"""Which part of each partition a search looks at: a range of numbers, narrowed by times and by where a page ended."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final, NamedTuple
+
+from dashboard.models import GHOSTS_FROM, NUMBER_BITS, event_pk
+from dashboard.queries.lag import PartitionRow
+from dashboard.sql import rows
+
+_MARK: Final = re.compile(r"\d{1,9}:\d{1,13}(,\d{1,9}:\d{1,13}){0,1023}\Z")
+_LAST_NUMBER: Final = (1 << NUMBER_BITS) - 1
+_AT: Final = "SELECT at_ms FROM dashboard_event WHERE id >= %s AND id < %s ORDER BY id LIMIT 1"
+
+Bounds = dict[int, int]  # by partition id: the number from which to go on, itself left out
+
+
+class Span(NamedTuple):
+    """Numbers of a partition, both ends left out."""
+
+    low: int
+    high: int
+
+    @property
+    def is_empty(self) -> bool:
+        return self.high - self.low <= 1
+
+
+Spans = dict[int, Span]  # by partition id
+
+
+def spans_of(
+    places: Iterable[PartitionRow], *, since_ms: int | None = None, until_ms: int | None = None, ghosts: bool = False
+) -> Spans:
+    """The whole of each partition, or what was published between the two moments, which are included."""
+    found = {}
+    for place in places:
+        span = Span(GHOSTS_FROM - 1, _LAST_NUMBER) if ghosts else Span(0, min(place.newest_number + 1, GHOSTS_FROM))
+        if since_ms is not None and not ghosts:
+            span = Span(max(first_at(place.id, since_ms, span) - 1, span.low), span.high)
+        if until_ms is not None and not ghosts:
+            span = Span(span.low, min(first_at(place.id, until_ms + 1, span), span.high))
+        found[place.id] = span
+    return found
+
+
+def first_at(partition_id: int, at_ms: int, span: Span) -> int:
+    """The number of the first event within the span that was published at that moment or later; else the span's end.
+
+    By halving: numbers go up with time, but for a server that was found behind what is recorded.
+    """
+    low, high = span.low + 1, span.high
+    while low < high:
+        middle = (low + high) // 2
+        found = rows(_AT, [event_pk(partition_id, middle), event_pk(partition_id, high)])
+        if not found or found[0]["at_ms"] >= at_ms:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def from_mark(mark: str | None, spans: Spans, *, oldest_first: bool) -> Spans:
+    """The spans without what earlier pages have shown. Anything odd in `mark` means the beginning."""
+    if not mark or not _MARK.match(mark):
+        return spans
+    pairs = (pair.split(":") for pair in mark.split(","))
+    bounds = {int(pid): int(number) for pid, number in pairs}
+    return beyond(bounds, spans, oldest_first=oldest_first)
+
+
+def beyond(bounds: Mapping[int, int], spans: Spans, *, oldest_first: bool) -> Spans:
+    """The spans from `bounds` on, in the direction of reading."""
+    found = dict(spans)
+    for pid, number in bounds.items():
+        if pid in found:
+            low, high = found[pid]
+            found[pid] = Span(max(low, number), high) if oldest_first else Span(low, min(high, number))
+    return found
+
+
+def mark_of(bounds: Bounds) -> str:
+    """Where a page ended, as text that travels to the browser and back."""
+    return ",".join(f"{pid}:{number}" for pid, number in sorted(bounds.items()))
+
+
+def size_of(spans: Spans, places: Collection[PartitionRow]) -> int:
+    """About how many events are stored within the spans."""
+    swept = {place.id: place.swept_number for place in places}
+    return sum(max(high - max(low, swept.get(pid, 0)) - 1, 0) for pid, (low, high) in spans.items())
