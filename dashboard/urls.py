@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-from django.urls import path, re_path, register_converter
-from django.urls.converters import StringConverter
+from django.urls import include, path, re_path
 
-from dashboard import login
-from dashboard.views import overview, system, topics, traces
-
-
-class AnyId(StringConverter):
-    """An id as a stranger may have made it up: slashes, spaces, even line breaks."""
-
-    regex = r"[\s\S]+"
-
-
-register_converter(AnyId, "id")
+from dashboard import any_id, login  # noqa: F401  with any_id comes `<id:…>`
+from dashboard.views import overview, searching, system, topics, traces
 
 # An id may hold slashes, so the fixed endings are matched before the bare id.
 urlpatterns = [
@@ -32,5 +22,7 @@ urlpatterns = [
     path("system/", system.system, name="system"),
     path("system/body/", system.body, name="system-body"),
     path("system/alarm/", system.alarm, name="alarm"),
+    path("search/", searching.search, name="search"),
+    path("api/", include("dashboard.api.urls")),
     *login.urlpatterns,
 ]

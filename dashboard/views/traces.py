@@ -15,6 +15,8 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from dashboard import queries
+from dashboard.queries.fields import TEXT
+from dashboard.queries.language import quoted
 
 TABS: Final = (("Flow", "flow"), ("Timeline", "timeline"), ("List", "list"))
 # Worst first: what the summary says first, and what is selected when the address selects nothing.
@@ -59,7 +61,7 @@ def event(request: HttpRequest, event_id: str) -> HttpResponse:
     """The trace of an event, with that event selected."""
     found = queries.event(event_id)
     if found is None:
-        return render(request, "find.html", {"wanted": event_id}, status=404)
+        return _not_found(request, event_id)
     return redirect(_address(found, group=request.GET.get("group") or _worst(found["lanes"])))
 
 
@@ -72,7 +74,21 @@ def find(request: HttpRequest) -> HttpResponse:
         return redirect(_address(found, group=_worst(found["lanes"])))
     if wanted and queries.trace(wanted) is not None:
         return redirect(reverse("trace", args=[wanted]))
-    return render(request, "find.html", {"wanted": wanted}, status=404 if wanted else 200)
+    if _is_query(wanted):
+        return redirect(f"{reverse('search')}?{urlencode({'q': wanted})}")
+    return _not_found(request, wanted) if wanted else render(request, "find.html", {"wanted": ""})
+
+
+def _is_query(wanted: str) -> bool:
+    """Whether it says a field, so that it is no id."""
+    try:
+        return any(term.field != TEXT for term in queries.parse(wanted).terms)
+    except queries.QueryInvalid:
+        return False
+
+
+def _not_found(request: HttpRequest, wanted: str) -> HttpResponse:
+    return render(request, "find.html", {"wanted": wanted, "wanted_quoted": quoted(wanted[:200])}, status=404)
 
 
 def _trace(correlation_id: str) -> dict[str, Any]:

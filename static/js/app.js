@@ -9,6 +9,7 @@ import "./overview-page.js";
 import "./flow-map.js";
 import "./live-tail.js";
 import "./system-page.js";
+import "./search-box.js";
 import "./trace-page.js";
 import "./trace-panel.js";
 import "./flow-graph.js";

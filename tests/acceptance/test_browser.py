@@ -162,6 +162,33 @@ def test_the_topic_page_follows_new_events_and_holds_them_while_the_reader_point
     expect(page.locator(".tail-new")).to_be_hidden()
 
 
+def test_a_query_is_suggested_by_keyboard_and_finds_events(page: Page) -> None:
+    page.goto("/topics/orders/")
+    box = page.get_by_role("combobox", name="Query")
+    box.press_sequentially("ty")
+    expect(page.get_by_role("option", name="type:")).to_be_visible()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(box).to_have_value("type:")
+    box.press_sequentially("order_pl")
+    expect(page.get_by_role("option")).to_have_count(1)
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(box).to_have_value("type:order_placed ")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/topics/orders/?q=type%3Aorder_placed*")
+    expect(page.locator('tr[data-type="order_placed"]').first).to_be_visible()
+    expect(page.locator('tr[data-row]:not([data-type="order_placed"])')).to_have_count(0)
+
+
+def test_a_wrong_word_is_marked_and_corrected_with_one_click(page: Page) -> None:
+    page.goto("/search/?q=state:succeeded+tpye:order_placed")
+    expect(page.get_by_role("alert").locator("mark")).to_have_text("tpye")
+    page.get_by_role("link", name="Use type").click()
+    page.wait_for_url("**/search/?q=state%3Asucceeded+type%3Aorder_placed")
+    expect(page.locator("tr[data-row]").first).to_be_visible()
+
+
 def test_the_overview_draws_the_map_and_follows_a_path(page: Page) -> None:
     page.goto("/")
     orders = page.locator('flow-map [data-node="topic orders"]')
@@ -207,7 +234,7 @@ def test_the_system_page_stays_current_and_keeps_the_focus(page: Page) -> None:
 
 def test_no_page_has_inline_script_or_style(page: Page) -> None:
     newest_order(page)
-    for address in (page.url, "/", "/topics/", "/topics/orders/", "/system/"):
+    for address in (page.url, "/", "/topics/", "/topics/orders/", "/search/", "/search/?q=state:dead", "/system/"):
         answer = page.request.get(address)
         assert answer.ok
         _assert_nothing_inline(answer.text())

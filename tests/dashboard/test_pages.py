@@ -17,6 +17,7 @@ from django.urls import reverse
 from bus.event import Cause, Event
 from bus.journal import Failure, JournalEntry, Record, Step, SubscriptionRecord
 from bus.tail import Chunk, Position
+from dashboard.queries.search import Budget
 from dashboard.record.projection import Projection
 
 pytestmark = pytest.mark.django_db
@@ -120,6 +121,11 @@ def addresses() -> list[str]:
         f"/traces/{TRACE}/list/",
         f"/traces/{TRACE}/panel/?event=order&group=email",
         f"/traces/{TRACE}/panel/?event=nothing",
+        "/topics/orders/?q=tpye:x",
+        "/topics/orders/head/?q=group:email",
+        "/search/",
+        "/search/?q=state:dead",
+        "/search/?q=tpye:x",
         "/find/",
     ]
 
@@ -230,7 +236,6 @@ def rows_of(text: str) -> list[str]:
         ("state=dead", ["order_placed"]),
         ("state=dead&group=email", ["order_placed"]),
         ("state=dead&group=payment", []),
-        ("state=nonsense", ["payment_successful", "order_placed"]),
     ],
 )
 def test_filters_narrow_the_events_of_a_topic(reader: Client, shop: Bus, query: str, types: list[str]) -> None:
@@ -243,8 +248,52 @@ def test_filters_stay_in_the_form_and_in_the_link_to_older_events(reader: Client
     text = reader.get("/topics/orders/?type=reading").content.decode()
     assert len(rows_of(text)) == 50
     (older,) = [html.unescape(str(link["href"])) for link in Tags(text).named("a") if link.get("rel") == "next"]
-    assert "type=reading" in older
+    assert "q=type%3Areading" in older
     assert len(rows_of(reader.get(f"/topics/orders/{older}").content.decode())) == 10
+
+
+def test_an_error_is_under_the_word_that_is_wrong_and_can_be_corrected(reader: Client, shop: Bus) -> None:
+    for address in ("/topics/orders/", "/search/"):
+        text = reader.get(address, {"q": "key:o-1 tpye:x"}).content.decode()
+        assert "key:o-1 <mark>tpye</mark>:x" in text
+        assert "did you mean type?" in text
+        (box,) = [one for one in Tags(text).named("input") if one.get("name") == "q"]
+        assert (box["value"], box["aria-invalid"], box["aria-describedby"]) == ("key:o-1 tpye:x", "true", "query-error")
+        assert "?q=key%3Ao-1+type%3Ax" in [link.get("href") for link in Tags(text).named("a")]
+
+
+def test_states_and_groups_narrow_the_query_without_a_script(reader: Client, shop: Bus) -> None:
+    links = [link.get("href") for link in Tags(reader.get("/topics/orders/?q=key:o-1").content.decode()).named("a")]
+    assert {"?q=key%3Ao-1+state%3Adead", "?q=key%3Ao-1+group%3Aemail"} <= set(links)
+    links = [link.get("href") for link in Tags(reader.get("/topics/orders/?q=state:dead").content.decode()).named("a")]
+    assert "?" in links, "what is on is switched off"
+
+
+def test_nothing_found_says_what_to_do_next(reader: Client, shop: Bus) -> None:
+    text = reader.get("/topics/orders/?q=type:nothing+key:o-1").content.decode()
+    assert "No event matches" in text
+    assert "?q=key%3Ao-1" in [link.get("href") for link in Tags(text).named("a")]
+
+
+def test_how_far_a_search_got_is_said_with_a_way_on(reader: Client, shop: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Budget.__init__, "__defaults__", (1, 60.0))
+    text = reader.get("/search/?q=payload.total:7").content.decode()
+    assert "Searched 1 of 2 events, back to" in text
+    assert "nothing found so far" in text
+    (on,) = [html.unescape(str(link["href"])) for link in Tags(text).named("a") if link.get("rel") == "next"]
+    assert "No event matches" in reader.get(f"/search/{on}").content.decode(), "that was the last one"
+
+
+def test_a_search_over_all_topics_says_the_topic_of_each_event(reader: Client, shop: Bus) -> None:
+    Bus("mail").publish(id="mailed", key="o-1")
+    text = reader.get("/search/?q=key:o-1").content.decode()
+    assert len(rows_of(text)) == 3
+    assert {"/topics/mail/", "/topics/orders/"} <= {str(link.get("href")) for link in Tags(text).named("a")}
+
+
+def test_a_query_in_the_find_box_leads_to_the_search(reader: Client, shop: Bus) -> None:
+    assert reader.get("/find/", {"id": "key:o-1 state:dead"})["Location"] == "/search/?q=key%3Ao-1+state%3Adead"
+    assert "/search/?q=%22no%20such%22" in reader.get("/find/", {"id": "no such"}).content.decode()
 
 
 def test_a_topic_is_live_only_where_the_newest_events_are_shown(reader: Client, shop: Bus) -> None:
@@ -254,6 +303,11 @@ def test_a_topic_is_live_only_where_the_newest_events_are_shown(reader: Client, 
 
     assert is_live("")
     assert is_live("?type=order_placed")
+    assert is_live("?q=type:order_placed+key:o-1")
+    assert not is_live("?q=type:a,b")
+    assert not is_live("?q=-type:a")
+    assert not is_live("?q=tpye:a")
+    assert not is_live("?q=payload.total:120")
     assert not is_live("?state=dead")
 
 

@@ -1,0 +1,23 @@
+"""Addresses of the API, below `/api/`. `openapi.json` describes each of them; the tests compare."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from dashboard import any_id  # noqa: F401  with it comes `<id:…>`
+from dashboard.api import views
+
+urlpatterns = [
+    path("openapi.json", views.openapi, name="api-openapi"),
+    path("events", views.events, name="api-events"),
+    path("events/<id:event_id>", views.event, name="api-event"),
+    path("traces/<id:correlation_id>", views.trace, name="api-trace"),
+    path("history", views.history, name="api-history"),
+    path("topics", views.topics, name="api-topics"),
+    path("groups", views.groups, name="api-groups"),
+    path("pending", views.pending, name="api-pending"),
+    path("dead-letters", views.dead_letters, name="api-dead-letters"),
+    path("workers", views.workers, name="api-workers"),
+    path("suggest", views.suggest, name="api-suggest"),
+    path("export", views.export, name="api-export"),
+]

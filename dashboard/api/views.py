@@ -1,0 +1,145 @@
+"""The addresses of the API. Each parses the request, asks `queries`, and gives what it answers; none computes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+
+from dashboard import queries
+from dashboard.api import export as exports
+from dashboard.api.answers import Refused, endpoint, needed, whole
+from dashboard.queries.dead_letters import MAX_KINDS
+from dashboard.queries.language import MAX_LENGTH
+from dashboard.queries.pending import MAX_ENTRIES
+from dashboard.queries.search import MAX_PER_PAGE, PER_PAGE
+
+DESCRIPTION: Final = Path(__file__).with_name("openapi.json")
+
+
+@endpoint
+def openapi(_request: HttpRequest) -> HttpResponseBase:
+    """The description of the API."""
+    return HttpResponse(DESCRIPTION.read_bytes(), content_type="application/json")
+
+
+@endpoint
+def events(request: HttpRequest) -> dict[str, Any]:
+    """Events that a query asks for, newest first unless `order=oldest`."""
+    found = queries.search(
+        _query(request),
+        topic=request.GET.get("topic") or None,
+        mark=request.GET.get("page"),
+        limit=_limit(request),
+        oldest_first=_is_oldest_first(request, default="newest"),
+    )
+    return _page(found)
+
+
+@endpoint
+def event(_request: HttpRequest, event_id: str) -> dict[str, Any]:
+    """One event in full."""
+    return _there(queries.event(event_id), "event", event_id)
+
+
+@endpoint
+def trace(_request: HttpRequest, correlation_id: str) -> dict[str, Any]:
+    """All events of one correlation id with their lanes."""
+    return _there(queries.trace(correlation_id), "trace", correlation_id)
+
+
+@endpoint
+def history(request: HttpRequest) -> dict[str, Any]:
+    """Every event of a key, oldest first unless `order=newest`."""
+    found = queries.history(
+        needed(request, "key"),
+        topic=request.GET.get("topic") or None,
+        mark=request.GET.get("page"),
+        limit=_limit(request),
+        newest_first=not _is_oldest_first(request, default="oldest"),
+    )
+    return _page(found)
+
+
+@endpoint
+def topics(_request: HttpRequest) -> dict[str, Any]:
+    """Every topic."""
+    return {"topics": queries.topics()}
+
+
+@endpoint
+def groups(request: HttpRequest) -> dict[str, Any]:
+    """Groups with lag, trend, drain time and cause."""
+    return queries.groups(request.GET.get("topic") or None)
+
+
+@endpoint
+def pending(request: HttpRequest) -> dict[str, Any]:
+    """The oldest pending entries of a group."""
+    limit = whole(request, "limit", default=PER_PAGE, most=MAX_ENTRIES)
+    return queries.pending(needed(request, "topic"), needed(request, "group"), limit=limit)
+
+
+@endpoint
+def dead_letters(request: HttpRequest) -> dict[str, Any]:
+    """Dead letters by what went wrong."""
+    return queries.dead_letters(
+        topic=request.GET.get("topic") or None,
+        group=request.GET.get("group") or None,
+        since_ms=whole(request, "since_ms", default=0, most=2**53),
+        limit=whole(request, "limit", default=MAX_KINDS, most=MAX_KINDS),
+    )
+
+
+@endpoint
+def workers(_request: HttpRequest) -> dict[str, Any]:
+    """Workers that have beaten within the last hour."""
+    return queries.workers()
+
+
+@endpoint
+def suggest(request: HttpRequest) -> dict[str, Any]:
+    """What may follow at the cursor of a query."""
+    cursor = whole(request, "cursor", default=MAX_LENGTH, most=MAX_LENGTH) if request.GET.get("cursor") != "0" else 0
+    return {"suggestions": queries.suggest(request.GET.get("q", ""), cursor)}
+
+
+@endpoint
+def export(request: HttpRequest) -> HttpResponseBase:
+    """A search as a file: CSV, or JSON with one object a line."""
+    kind = request.GET.get("format", "csv")
+    if kind not in exports.FORMATS:
+        raise Refused(f"expected format to be {' or '.join(exports.FORMATS)}, got {ascii(kind)[:40]}")
+    limit = whole(request, "limit", default=exports.MAX_ROWS, most=exports.MAX_ROWS)
+    return exports.response(kind, _query(request), topic=request.GET.get("topic") or None, limit=limit)
+
+
+def _query(request: HttpRequest) -> queries.Query:
+    return queries.parse(request.GET.get("q", ""))
+
+
+def _limit(request: HttpRequest) -> int:
+    return whole(request, "limit", default=PER_PAGE, most=MAX_PER_PAGE)
+
+
+def _is_oldest_first(request: HttpRequest, *, default: str) -> bool:
+    order = request.GET.get("order", default)
+    if order not in ("newest", "oldest"):
+        raise Refused(f"expected order to be newest or oldest, got {ascii(order)[:40]}")
+    return order == "oldest"
+
+
+def _page(found: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "events": found["rows"],
+        "next": found["next"],
+        "searched": found["searched"],
+        "unreadable": found["unreadable"],
+    }
+
+
+def _there(found: dict[str, Any] | None, what: str, wanted: str) -> dict[str, Any]:
+    if found is None:
+        raise Refused(f"no {what} has the id {ascii(wanted)[:80]}: not recorded yet, or older than what is kept", 404)
+    return found
