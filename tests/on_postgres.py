@@ -21,7 +21,10 @@ TESTS: Final = (
     "tests/postgres",
     "tests/bus/test_inbox.py",
     "tests/bus/test_outbox.py",
-    *(f"tests/dashboard/test_{page}.py" for page in ("confirm", "lanes", "pages", "queries", "recorder", "trace")),
+    *(
+        f"tests/dashboard/test_{page}.py"
+        for page in ("api", "confirm", "lanes", "pages", "queries", "recorder", "search", "trace")
+    ),
 )
 
 
