@@ -38,7 +38,9 @@ class SearchBox extends HTMLElement {
   }
 
   #show(found) {
+    const isSame = found.length && found.map((one) => one.text).join("\n") === this.#found.map((one) => one.text).join("\n");
     this.#found = found;
+    if (isSame) return; // what the reader has chosen meanwhile stays chosen
     this.#at = -1;
     this.list.replaceChildren(
       ...found.map((one, index) =>
@@ -84,6 +86,7 @@ class SearchBox extends HTMLElement {
   }
 
   #take(one) {
+    this.#asked?.abort(); // its answer would be about what was typed before
     const goesOn = /[:.]$/.test(one.text); // a field: its value follows
     this.input.setRangeText(goesOn ? one.text : `${one.text} `, one.start, one.end, "end");
     this.#show([]);
