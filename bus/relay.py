@@ -19,12 +19,13 @@ from typing import Final, NamedTuple
 from django.db import Error as DatabaseError
 from django.db import connection
 
-from bus import outbox
+from bus import health, outbox
 from bus.config import Config
 from bus.errors import EventInvalid, ServerError, ServerRefused
 from bus.lease import Lease
 from bus.models import OutboxEntry
 from bus.publisher import Publisher
+from bus.streams import connect
 
 IDLE_SECONDS: Final = 0.1  # between two looks at an empty outbox
 STANDBY_SECONDS: Final = 0.5  # between two looks at a lease that another relay has
@@ -64,6 +65,7 @@ class Relay:
 
     def run(self) -> None:
         """Publish. Trouble with server or database is said once, and outlived."""
+        self._check_server()
         pause = TROUBLE_SECONDS[0]
         while not self._stopping.is_set():
             try:
@@ -96,6 +98,15 @@ class Relay:
         if now >= self._next_purge and not outbox.purge():
             self._next_purge = now + PURGE_SECONDS
         return bool(entries)
+
+    def _check_server(self) -> None:
+        try:
+            client = connect(self._config)
+        except ServerError as error:
+            log.warning("the server could not be checked: %s", error)
+            return
+        health.report(client, log)
+        client.close()
 
     def _publish_topic(self, entries: list[OutboxEntry]) -> None:
         """Publish entries of one topic. What its partitions refuse (out of memory, say) must not hold up others."""
