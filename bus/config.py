@@ -41,6 +41,7 @@ class Config:
     lease_seconds: float = 10.0
     dedupe_seconds: int = 86_400
     retention_events: int = 1_000_000
+    full_events: int = 10_000_000
     outbox: bool = False
 
     def __post_init__(self) -> None:
@@ -64,6 +65,7 @@ _LIMITS = {
     "lease_seconds": (1, 3600),
     "dedupe_seconds": (1, 30 * 86_400),
     "retention_events": (1, 2**53),
+    "full_events": (1, 2**53),
 }
 
 

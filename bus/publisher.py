@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import threading
+import time
 import weakref
 import zlib
 from collections import defaultdict
@@ -36,6 +37,7 @@ from bus.traceparent import trace_of
 from bus.wire import Operation
 
 MAX_PARTITIONS: Final = 1024
+ROOM_SECONDS: Final = 1.0
 
 
 class Publisher:
@@ -47,6 +49,7 @@ class Publisher:
         self._client: Client | None = None
         self._aclients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncClient] = weakref.WeakKeyDictionary()
         self._partitions: dict[str, int] = {}
+        self._room_until: dict[tuple[str, int], float] = {}  # monotonic
 
     def draft(
         self,
@@ -157,14 +160,28 @@ class Publisher:
 
     def _append(self, draft: Draft, partition: int) -> Operation[str]:
         keys = Keys(self.config.prefix, draft.topic, partition)
-        if not draft.dedupe:
+        if not draft.dedupe and self._has_room(keys):
             return operations.publish(keys, draft)
         batch = self._append_batch(keys, [draft])
         return Operation(batch.commands, lambda replies: batch.parse(replies)[0])
 
     def _append_batch(self, keys: Keys, drafts: list[Draft]) -> Operation[list[str]]:
         digests = {draft.id: digest(draft) for draft in drafts if draft.dedupe}
-        return operations.publish_batch(keys, drafts, digests, self.config.dedupe_seconds * 1000)
+        ttl_ms = self.config.dedupe_seconds * 1000
+        if self._has_room(keys):
+            return operations.publish_batch(keys, drafts, digests, ttl_ms)
+        asked = operations.publish_batch(keys, drafts, digests, ttl_ms, full_at=self.config.full_events)
+
+        def parse(replies: list[Any]) -> list[str]:
+            entries = asked.parse(replies)
+            self._room_until[keys.topic, keys.partition] = time.monotonic() + ROOM_SECONDS
+            return entries
+
+        return Operation(asked.commands, parse)
+
+    def _has_room(self, keys: Keys) -> bool:
+        """Whether the partition had room a moment ago: asked once a second, and every time while it is full."""
+        return time.monotonic() < self._room_until.get((keys.topic, keys.partition), 0)
 
 
 def partition_of(event: Event, partitions: int) -> int:

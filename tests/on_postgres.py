@@ -7,6 +7,7 @@ the whole suite runs on SQLite. On a PostgreSQL of your own: `TEST_DATABASE_URL=
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,7 @@ TESTS: Final = (
 
 
 def main(words: list[str]) -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server does not outlive us
     # A short path, since its socket lies there; not below pytest's folder, which other users must not enter.
     with tempfile.TemporaryDirectory(prefix="fanlight-pg-") as folder:
         server = get_server(Path(folder) / "data", cleanup_mode="stop")

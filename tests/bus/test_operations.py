@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from bus import operations
-from bus.errors import EventConflict, ServerRefused
+from bus.config import Config
+from bus.errors import EventConflict, ServerRefused, TopicFull
 from bus.event import Draft, Event
 from bus.journal import Failure, Record, Step, SubscriptionRecord
 from bus.keys import Keys
@@ -266,3 +268,18 @@ def test_a_dead_letter_whose_event_was_trimmed_is_there_and_can_not_be_replayed(
     [letter] = client.run(operations.dead_letters(keys, group))
     assert (letter.event.entry, letter.failure.error_class) == (event.entry, "ValueError")
     assert client.run(operations.replay(keys, group, [letter.id], who="ann", ordered=False)).gone == [letter.id]
+
+
+def test_a_full_partition_takes_nothing_and_loses_nothing(client: Client, keys: Keys, config: Config) -> None:
+    full = replace(config, full_events=3)
+    first, other = Publisher(full), Publisher(full)
+    publish(first, 5)
+    for attempt in (lambda: publish(other, 1), lambda: other.publish(other.draft("orders", "t", 6))):
+        with pytest.raises(TopicFull, match=r"holds 5 events, as many as BUS\['full_events'\] allows"):
+            attempt()
+    assert length(client, keys.events) == 5
+    client.run(Operation([(b"XTRIM", keys.events, b"MAXLEN", b"2")], len))
+    other.publish(other.draft("orders", "t", 6))
+    assert length(client, keys.events) == 3
+    first.close()
+    other.close()
