@@ -451,8 +451,9 @@ class Bus(RuleBasedStateMachine):
     def _admit(self, group: Group, taken: set[str], count: int) -> None:
         """What the ordered take read but did not hand out: entries whose key somebody else has."""
         due = sum(d.state == "due" and d.entry in taken for d in group.deliveries)
-        for delivery in group.deliveries[group.read : group.read + max(count - due, 0)]:
-            group.read += 1
+        unread = [d for d in group.deliveries[group.read :] if d.state == "waiting"]  # others were trimmed
+        for delivery in unread[: max(count - due, 0)]:
+            group.read = group.deliveries.index(delivery) + 1
             if delivery.entry not in taken:
                 assert group.key_is_busy(delivery) or any(
                     d.key == delivery.key and d.entry in taken for d in group.deliveries
