@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import atexit
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from datetime import datetime
+from typing import Any, TypeVar
 
 from bus import config as _config
+from bus import folding as _folding
 from bus.config import Config
 from bus.errors import (
     BusError,
@@ -25,6 +27,7 @@ from bus.errors import (
     GroupInvalid,
     PlatformUnsupported,
     PositionInvalid,
+    ProjectionInvalid,
     ServerError,
     ServerRefused,
     ServerTooOld,
@@ -35,7 +38,10 @@ from bus.errors import (
     TopicInvalid,
 )
 from bus.event import Cause, Draft, Event
+from bus.folding import Folded
 from bus.outbox import publisher_of
+from bus.projected import live_version
+from bus.projections import Projection, projection
 from bus.publisher import Publisher, drafts_only
 from bus.subscription import Registry, Retry, Subscription, registry, subscribe
 from bus.worker import Worker as _Worker
@@ -47,13 +53,18 @@ __all__ = [  # noqa: RUF022  # by concept: this is the table of contents
     "publish", "apublish", "publish_many", "draft", "Draft", "Event", "Cause",
     # subscribe
     "subscribe", "subscriptions", "Subscription", "Registry", "Retry", "Worker",
+    # derive state
+    "fold", "Folded", "projection", "Projection", "live_version",
     # errors
     "BusError", "ConfigError",
     "EventInvalid", "TopicInvalid", "DataInvalid", "EventTooLarge", "EventConflict",
-    "SubscriptionInvalid", "GroupInvalid", "GroupBusy", "PositionInvalid", "TimedOut",
+    "SubscriptionInvalid", "GroupInvalid", "GroupBusy", "PositionInvalid", "ProjectionInvalid",
+    "TimedOut",
     "ServerError", "ServerUnavailable", "ServerTooOld", "ServerRefused", "TopicFull",
     "FolderHeld", "PlatformUnsupported",
 ]  # fmt: skip
+
+S = TypeVar("S")
 
 _lock = threading.RLock()
 _current: Publisher | None = None
@@ -128,6 +139,26 @@ def publish_many(drafts: Iterable[Draft]) -> list[Event]:
     Raises as `publish` does; outside of an outbox not all or nothing: those of earlier round trips are published.
     """
     return _publisher().publish_many(drafts_only(drafts))
+
+
+def fold(
+    topic: str,
+    key: str,
+    reducer: Callable[[Any, Event], S],
+    initial: Any = None,
+    *,
+    until: datetime | str | None = None,
+) -> Folded[S]:
+    """The state of a key: `reducer(state, event)` over its events, oldest first, beginning with `initial`.
+
+    `until`: as of then, by the time at which events were stored (a datetime with its zone) or up to and including an
+    entry (`event.entry`). Reads the whole of one partition, in portions: for a key that is asked for often, keep a
+    projection. See `Folded` for what is said of a log whose beginning was trimmed.
+
+    Raises `EventInvalid`, `PositionInvalid`, `ServerError`, and what the reducer raises.
+    """
+    _folding.checked(topic, key)
+    return _folding.run(_publisher().events_of(topic, key, _folding.end_of(until)), reducer, initial)
 
 
 def subscriptions() -> Registry:

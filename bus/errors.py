@@ -38,6 +38,10 @@ class SubscriptionInvalid(BusError):
     """A subscription contradicts itself or another one of the same group."""
 
 
+class ProjectionInvalid(BusError):
+    """A projection contradicts itself or another one of the same name."""
+
+
 class GroupInvalid(BusError):
     """There is no such group on the topic."""
 

@@ -71,3 +71,29 @@ class OutboxLease(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name}: {self.owner or 'nobody'}"
+
+
+class ProjectionPlace(models.Model):
+    """How far a version of a projection is in one partition; moves in the transaction that writes its rows.
+
+    `number`: entries of the partition that lie behind the cursor. `missing`: how many of them were gone before they
+    could be read. `done_at`: since when the version is live, the same in all of its partitions; None while it is built.
+    """
+
+    name = models.CharField(max_length=120)
+    version = models.IntegerField()
+    topic = models.CharField(max_length=120)
+    partition = models.IntegerField()
+    cursor = models.CharField(max_length=41, default="0-0")
+    number = models.BigIntegerField(default=0)
+    missing = models.BigIntegerField(default=0)
+    done_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "bus_projection"
+        constraints = (
+            models.UniqueConstraint(fields=["name", "version", "topic", "partition"], name="bus_projection_once"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.name} v{self.version} of {self.topic}/{self.partition}, at {self.cursor}"

@@ -12,10 +12,10 @@ import time
 import weakref
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from bus import operations
+from bus import history, operations
 from bus.config import Config
 from bus.context import current
 from bus.errors import EventInvalid, TopicInvalid
@@ -31,6 +31,7 @@ from bus.event import (
     new_id,
     now_text,
 )
+from bus.history import Page, Row
 from bus.keys import Keys
 from bus.streams import AsyncClient, Client, aconnect, connect
 from bus.traceparent import trace_of
@@ -136,6 +137,17 @@ class Publisher:
             self._partitions[topic] = self._connected().run(self._declare(topic, 1))
         return self._partitions[topic]
 
+    def events_of(self, topic: str, key: str, end: str) -> Iterator[tuple[list[Event], Page]]:
+        """The key's events up to and including entry `end`, oldest first, in portions with what the log says."""
+        client, prefix = self._connected(), self.config.prefix
+        partitions = client.run(history.partitions_of(prefix, topic))
+        keys = Keys(prefix, topic, partition_of_key(key, partitions))
+        rows: list[Row] = [(history.START, {})]
+        while rows:
+            page = client.run(history.page(keys, rows[-1][0], end=end))
+            rows = page.rows
+            yield [history.event_of(keys, row) for row in history.keyed(rows, key)], page
+
     def close(self) -> None:
         with self._lock:
             if self._client is not None:
@@ -186,7 +198,12 @@ class Publisher:
 
 def partition_of(event: Event, partitions: int) -> int:
     """The partition of an event: by a stable hash of its key, else of its id (CRC-32)."""
-    return zlib.crc32((event.key or event.id).encode()) % partitions if partitions > 1 else 0
+    return partition_of_key(event.key or event.id, partitions)
+
+
+def partition_of_key(key: str, partitions: int) -> int:
+    """The partition that has a key's events."""
+    return zlib.crc32(key.encode()) % partitions if partitions > 1 else 0
 
 
 def digest(event: Event) -> bytes:

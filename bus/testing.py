@@ -16,12 +16,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import bus
-from bus import delivery, operations
+from bus import delivery, folding, operations
 from bus.config import Config
 from bus.context import Attempt, current
 from bus.deadline import Deadlines
 from bus.errors import BusError
 from bus.event import Draft, Event
+from bus.history import Page
 from bus.keys import Keys
 from bus.publisher import Publisher
 from bus.streams import Client, connect
@@ -71,6 +72,11 @@ class Memory(Publisher):
 
     def publish_many(self, drafts: Sequence[Draft]) -> list[Event]:
         return [self.publish(draft) for draft in drafts]
+
+    def events_of(self, topic: str, key: str, end: str) -> Iterator[tuple[list[Event], Page]]:
+        limit = None if end == folding.LATEST or "-" not in end else operations.entry_order(end)
+        found = [event for event in self.published(topic) if event.key == key]
+        yield [e for e in found if limit is None or operations.entry_order(e.entry) <= limit], Page([])
 
     def declare(self, topic: str, partitions: int) -> int:
         return self._partitions.setdefault(topic, partitions)
