@@ -36,6 +36,7 @@ INSTALLED_APPS = [
     "django_htmx",
     "bus",
     "dashboard",
+    "dashboard.shop",
 ]
 
 MIDDLEWARE = [

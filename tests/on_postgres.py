@@ -22,6 +22,7 @@ TESTS: Final = (
     "tests/postgres",
     "tests/bus/test_inbox.py",
     "tests/bus/test_outbox.py",
+    "tests/bus/test_projection.py",
     *(
         f"tests/dashboard/test_{page}.py"
         for page in ("api", "confirm", "lanes", "pages", "queries", "recorder", "search", "trace")

@@ -26,7 +26,7 @@ from tests.acceptance.processes import ROOT, Running, environment, manage, proce
 WaitUntil = Callable[..., Any]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
-PROGRAM, TEST_KIT, IN_TRANSACTION = [text for language, text in BLOCKS if language == "python"]
+PROGRAM, TEST_KIT, IN_TRANSACTION, FOLD, PROJECTION = [text for language, text in BLOCKS if language == "python"]
 SHELL = [text.strip() for language, text in BLOCKS if language == "sh"]
 NOT_OURS = {"migrate", "createsuperuser", "check"}
 
@@ -82,6 +82,27 @@ def test_the_row_and_its_event_commit_together(server: EmbeddedServer, folder: P
     assert events_of(folder, "users") == []
     with Running([sys.executable, "manage.py", "relay"], folder=folder, cwd=ROOT, extra=outbox):
         wait_until(lambda: [event.data for event in events_of(folder, "users")] == [{"name": "ada"}])
+
+
+def test_the_state_of_a_key_is_what_its_events_add_up_to(server: EmbeddedServer, folder: Path, tmp_path: Path) -> None:
+    script = tmp_path / "account.py"
+    script.write_text(FOLD)
+    extra = environment(folder, {"PYTHONPATH": str(ROOT)})
+    done = subprocess.run([sys.executable, script], env=extra, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout) == (0, "380 2 True\n"), done.stderr
+
+
+def test_the_projections_rows_follow_the_topic(server: EmbeddedServer, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "readme_orders.py").write_text(PROJECTION)
+    extra = {"PYTHONPATH": str(tmp_path)}
+    assert manage(folder, "migrate", "--verbosity", "0", extra=extra).code == 0
+    for key in ("o-1", "o-2"):
+        assert manage(folder, "publish", "orders", "order_placed", "{}", "--key", key, extra=extra).code == 0
+    done = manage(folder, "project", "open_orders", "--modules", "readme_orders", extra=extra)
+    assert (done.code, done.out) == (0, "open_orders v1: live, 2 of 2 events\n"), done.err
+    asked = "import readme_orders; print(readme_orders.open_orders())"
+    shown = manage(folder, "shell", "--verbosity", "0", "--command", asked, extra=extra)
+    assert shown.out.splitlines()[-1] == "['o-1', 'o-2']", shown.err
 
 
 def test_the_program_is_as_short_as_it_looks() -> None:

@@ -6,15 +6,20 @@ import importlib
 import itertools
 import json
 from collections import Counter
+from decimal import Decimal
 
 import msgspec
 import pytest
 
 import bus
+from bus.config import Config
 from bus.event import Event
+from bus.projections import registry
+from bus.projector import Projector
 from bus.subscription import Subscription
-from dashboard.shop import handlers
+from dashboard.shop import handlers, order_list
 from dashboard.shop.dice import Dice
+from dashboard.shop.models import OrderRow
 from dashboard.shop.services import price_of, total_of
 from dashboard.shop.traffic import Happening, Traffic
 
@@ -96,6 +101,52 @@ def test_fate_is_the_same_in_every_attempt() -> None:
     second = [Dice(event_of(order, 2), "payment").is_fated(0.5) for order in orders]
     assert first == second
     assert 0.3 < sum(first) / len(first) < 0.7
+
+
+def apply(type: str, raw: bytes, *, key: str | None = "o-1") -> None:
+    order_list.list_order(Event(id="e-1", topic="orders", type=type, raw=raw, key=key, entry="1-0"), 1)
+
+
+@pytest.mark.django_db
+def test_the_order_list_says_what_became_of_an_order() -> None:
+    placed = {"customer": "Ada Berg", "lines": [{"sku": "mug", "quantity": 2, "unit_price": 14.9}]}
+    apply("order_placed", msgspec.json.encode(placed))
+    apply("order_placed", msgspec.json.encode(placed), key="o-2")
+    apply("stock_missing", b"{}")
+    rows = OrderRow.objects.order_by("order_id").values_list("order_id", "customer", "total", "state")
+    assert list(rows) == [
+        ("o-1", "Ada Berg", Decimal("29.80"), "stock missing"),
+        ("o-2", "Ada Berg", Decimal("29.80"), "placed"),
+    ]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"", b"no json", b"[1]", b"null", b'{"order_id": "o-1"}', b'{"lines": 7, "customer": {"a": 1}}',
+        b'{"lines": [{"sku": "mug", "quantity": 2, "unit_price": "14,90"}]}',
+        b'{"lines": [{"sku": "mug", "quantity": 1e300, "unit_price": 1e300}]}', b'{"customer": "a\\u0000b"}',
+        b'{"lines": [{"sku": "mug", "quantity": "x", "unit_price": 1}]}', b'{"lines": ["mug"]}',
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("key", ["o-1", None, "a\x00b", "k" * 5_000])
+def test_the_order_list_lists_whatever_was_placed(raw: bytes, key: str | None) -> None:
+    apply("order_placed", raw, key=key)
+    assert OrderRow.objects.get().total is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_order_list_is_a_projection_of_the_shops_traffic(config: Config) -> None:
+    happened = [happening for _, batch in take(3, 300) for happening in batch if happening.topic == "orders"]
+    bus.publish_many([bus.draft(h.topic, h.type, h.data, key=h.key) for h in happened])
+    importlib.reload(order_list)
+    projector = Projector(config, registry.wanted(["order_list"]))
+    for _ in range(3):
+        projector.turn(block_ms=1)
+    projector.close()
+    listed = OrderRow.objects.filter(version=bus.live_version("order_list"))
+    assert {row.order_id for row in listed} == {happening.key for happening in happened}
 
 
 def test_a_price_with_a_comma_is_poison() -> None:
