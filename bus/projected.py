@@ -34,15 +34,14 @@ class HandlerFailed(Exception):
         self.index = index
 
 
-def live_version(name: str) -> int | None:
-    """The version of a projection to read from; None before the first one has caught up. One indexed query."""
+def live_version(name: str) -> int:
+    """The version of a projection to read from; 0, which has no rows, before one has caught up. One indexed query."""
     from django.db.models import Max
 
     from bus.models import ProjectionPlace
 
     done = ProjectionPlace.objects.filter(name=name, done_at__isnull=False)
-    found: int | None = done.aggregate(version=Max("version"))["version"]
-    return found
+    return done.aggregate(version=Max("version"))["version"] or 0
 
 
 def begin(projection: Projection, partitions: int) -> list[ProjectionPlace]:
@@ -51,7 +50,7 @@ def begin(projection: Projection, partitions: int) -> list[ProjectionPlace]:
 
     from bus.models import ProjectionPlace
 
-    if (live_version(projection.name) or 0) > projection.version:
+    if live_version(projection.name) > projection.version:
         return []
     mine = _identity(projection)
     with transaction.atomic():
@@ -111,7 +110,7 @@ def hand_over(projection: Projection, *, accept_missing: bool = False) -> int | 
         for place in places.order_by("version", "partition"):
             by_version.setdefault(place.version, {})[place.partition] = place
         mine = by_version.get(projection.version, {})
-        before = by_version.get(live_version(projection.name) or 0, {})
+        before = by_version.get(live_version(projection.name), {})
         if before is mine or any(_is_behind(mine.get(number), other) for number, other in before.items()):
             return None if before is mine else 0
         lacking = _missing(mine.values()) - _missing(before.values())

@@ -118,7 +118,7 @@ def test_a_version_is_live_once_it_has_caught_up(publish: Publish, projecting: C
     publish(*range(600))
     one = projecting(versioned())
     turns(one, 1)
-    assert projected.live_version("order_list") is None
+    assert projected.live_version("order_list") == 0
     turns(one, 6)
     assert projected.live_version("order_list") == 1
 
@@ -167,7 +167,7 @@ def test_an_event_that_fails_holds_up_its_partition_and_no_other(
     one = projecting(versioned(apply=fail))
     turns(one, 6)
     assert sorted(map(int, rows())) == list(range(50))
-    assert projected.live_version("order_list") is None
+    assert projected.live_version("order_list") == 0
     assert [r.message for r in caplog.records if "ValueError: can't be read" in r.message and "orders/" in r.message]
     assert sum("can't be read" in record.message for record in caplog.records) == 1
 
@@ -218,7 +218,6 @@ def test_a_new_version_is_built_while_the_old_one_serves_and_is_kept_up_to_date(
         publish(f"more {number}")
         both.turn(block_ms=1)
         live = projected.live_version("order_list")
-        assert live is not None
         seen.append((live, len(rows(live))))
     assert [live for live, _ in seen] == sorted(live for live, _ in seen)
     assert {live for live, _ in seen} == {1, 2}
