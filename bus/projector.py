@@ -89,7 +89,11 @@ class Projector:
         return self._stopping.is_set()
 
     def run(self) -> None:
-        """Keep up. Trouble with server or database is said once, and outlived."""
+        """Keep up. Trouble with server or database is said once, and outlived.
+
+        Raises `ServerError` when the server can't be used at the start.
+        """
+        connect(self._config).close()
         pause = TROUBLE_SECONDS[0]
         while not self._stopping.is_set():
             if self.attempt():

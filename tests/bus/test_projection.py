@@ -321,6 +321,32 @@ def test_a_server_that_forgot_what_is_in_the_rows_is_said(
     assert "the server has forgotten events" in caplog.text
 
 
+def test_a_server_that_is_away_for_a_while_is_outlived(
+    tmp_path: Path, wait_until: WaitUntil, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = Config(data_folder=tmp_path)
+
+    def put(*data: str) -> None:
+        publisher = Publisher(config)
+        publisher.publish_many([publisher.draft("orders", "named", one) for one in data])
+        publisher.close()
+
+    one = Projector(config, [versioned()])
+    thread = threading.Thread(target=one.run, daemon=True)
+    with EmbeddedServer(tmp_path, durability="relaxed"):
+        put("a", "b")
+        thread.start()
+        wait_until(lambda: rows() == ["a", "b"])
+    wait_until(lambda: "the projections wait" in caplog.text)
+    with EmbeddedServer(tmp_path, durability="relaxed"):
+        put("c")
+        wait_until(lambda: rows() == ["a", "b", "c"])
+        one.stop()
+        thread.join(10)
+    assert caplog.text.count("the projections wait") == 1
+    assert "has forgotten" not in caplog.text
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
     """A data folder with a server of its own and a database, for processes."""
