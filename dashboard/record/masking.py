@@ -32,7 +32,7 @@ _NESTED: Final = 3  # JSON in a text in JSON …
 _PLAIN: Final = frozenset(("null", "none", "true", "false", '""'))  # tell nothing, and programs may need them
 _FOLD: Final = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ123456789", b"abcdefghijklmnopqrstuvwxyz000000000")
 _DROPPED: Final = b"-_. \t\r\n"
-# What all that is a secret by its looks has in it, by a letter that is rare; and `\u00`, behind which a letter may hide.
+# What a secret by its looks has in it, told by a letter that is rare; and `\u00`, behind which a letter may hide.
 # (Alternatives that begin with one plain letter each are searched several times faster than others.)
 _MAY_LOOK: Final = re.compile(
     rb"J(?<=eyJ)|I(?<=[KS]I)A|V(?<=PRIV)|B(?:EARER|ASIC|earer|asic)[ \t]|b(?:earer|asic)[ \t]|/(?<=:/)|\\u00"

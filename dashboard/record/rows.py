@@ -158,10 +158,11 @@ def ghost_row(entry: str, *, pk: int, partition_id: int, epoch: int) -> tuple[An
 
 def delivery_row(pk: int, group: str, delivery: Progress) -> tuple[Any, ...]:
     """The values of `UPSERT_DELIVERY`."""
+    error = clean(masker().text(delivery.error), 300) if delivery.error else ""
     return (
         pk, group, delivery.state, delivery.attempt, delivery.ended, clean(delivery.worker, 200), delivery.due_ms,
-        delivery.delivered_ms, delivery.started_ms, delivery.settled_ms, delivery.duration_us,
-        clean(masker().text(delivery.error), 300) if delivery.error else "", clean(delivery.fingerprint, 64), delivery.moved_ms,
+        delivery.delivered_ms, delivery.started_ms, delivery.settled_ms, delivery.duration_us, error,
+        clean(delivery.fingerprint, 64), delivery.moved_ms,
     )  # fmt: skip
 
 

@@ -460,7 +460,7 @@ async def test_no_frame_holds_a_secret(ann: User, publisher: Publisher) -> None:
     data = {"password": "hunter2", "nested": [{"api_key": ["hunter2"]}], "to": "amqp://u:hunter2@h", "ok": "order 66"}
     async with browser(ann) as page:
         await page.watch("topic", topic="orders")
-        event = await asyncio.to_thread(publisher.publish, "orders", "order_placed", data)
+        event = await asyncio.to_thread(publisher.publish, publisher.draft("orders", "order_placed", data))
         frame = await page.frame(lambda frame: frame.get("rows"))
     assert event.entry in frame["rows"][0]
     assert "order 66" in frame["rows"][0]
