@@ -68,7 +68,7 @@ class Rebuild:
         if gone and not from_scratch:
             more = f"; and {len(gone) - _SAID} more partitions" if len(gone) > _SAID else ""
             raise RebuildRefused(
-                f"expected the streams to hold all that was ever recorded, but gone are {'; '.join(gone[:_SAID])}{more}:"
+                f"expected the streams to hold all that was recorded, but gone are {'; '.join(gone[:_SAID])}{more}:"
                 " nobody can make those rows anew. Nothing was changed; --from-scratch loses them and rebuilds the rest"
             )
 
