@@ -22,7 +22,7 @@ NAMES: Final = (
     "secret", "secrets", "secret_key", "client_secret", "private_key", "signing_key", "encryption_key",
     "token", "access_token", "refresh_token", "id_token", "csrf_token", "session_id", "session_key",
     "api_key", "access_key", "access_key_id", "authorization", "auth", "cookie", "cookies", "set_cookie",
-    "credential", "credentials", "card_number", "cc_number", "pan", "cvv", "cvv2", "cvc", "cvc2", "pin",
+    "credential", "credentials", "card_number", "cc_number", "pan", "cvv", "cvc", "pin",
     "iban", "ssn", "social_security_number", "otp",
 )  # fmt: skip
 _SHORT: Final = 4  # names up to here count as a whole word only: `pin`, not `shipping`
@@ -80,7 +80,7 @@ class Masker:
         folded = {_folded_name(name) for name in names} - {""}
         self._long = tuple(sorted(name for name in folded if len(name) > _SHORT))
         self._short = frozenset(name for name in folded if len(name) <= _SHORT)
-        some = rb"[\"'\\\]>]*+" + _any_of({name.encode().translate(_FOLD)[::-1] for name in folded})
+        some = rb"[\"'\\\]>]*+0*+" + _any_of({name.encode().translate(_FOLD)[::-1] for name in folded})
         self._before_colon, self._before_equals = re.compile(b":" + some), re.compile(b"=" + some)
         self.names = lru_cache(maxsize=4096)(self._names)
 
@@ -104,7 +104,7 @@ class Masker:
         if folded.endswith(self._long) or folded in self._short:
             return True
         last = re.split(r"[-_ .]", _WORDS.sub("_", name))[-1]
-        return last.lower() in self._short
+        return _folded_name(last) in self._short
 
     def payload(self, raw: bytes, limit: int) -> bytes:
         """The first `limit` bytes of an event's data, masked. Read to twice as far: a secret may lie across the end."""
@@ -277,4 +277,5 @@ def _is_encodable(text: str) -> bool:
 
 
 def _folded_name(name: str) -> str:
-    return "".join(c for c in name.lower() if c not in _SEPARATORS)
+    """A name without case, separators and the number at its end."""
+    return "".join(c for c in name.lower() if c not in _SEPARATORS).rstrip("0123456789")

@@ -42,6 +42,7 @@ def masked(raw: str | bytes, limit: int = MAX_PAYLOAD) -> str:
         ('{"userPassword":12345,"stripe_secret":["a","b"]}', '{"userPassword":"•••","stripe_secret":"•••"}'),
         ('{"a":[{"b":{"Set-Cookie":"x=1"}}],"a":2}', '{"a":[{"b":{"Set-Cookie":"•••"}}],"a":2}'),
         ('{"cvv":123,"pin":"0000","IBAN":"DE02"}', '{"cvv":"•••","pin":"•••","IBAN":"•••"}'),
+        ('{"password2":"x","CVC2":"123","old-token-1":"x"}', '{"password2":"•••","CVC2":"•••","old-token-1":"•••"}'),
         ('{"password":"a","password":"b"}', '{"password":"•••","password":"•••"}'),
         ('{"pass\\u0077ord":"hunter2"}', '{"pass\\u0077ord":"•••"}'),
         ('{"body":"{\\"password\\": \\"hun ter\\"}"}', '{"body":"{\\"password\\": \\"•••\\"}"}'),
