@@ -253,7 +253,7 @@ def test_another_recorder_that_comes_meanwhile_does_no_harm(
     monkeypatch.setattr(rebuilding, "READ_COUNT", 10)
     other = Recorder(workload.client)
 
-    def meanwhile(progress: Progress) -> None:  # noqa: ARG001  the rebuild passes it
+    def meanwhile(progress: Progress) -> None:
         other.turn()
 
     Rebuild(workload.client).run(meanwhile)
