@@ -107,6 +107,7 @@ class StreamState(msgspec.Struct, frozen=True, kw_only=True):
     events: int = 0
     added: int = 0
     journal: int = 0
+    journal_added: int = 0
     oldest: str = ""
     newest: str = "0-0"
     oldest_record: str = ""
@@ -230,6 +231,7 @@ def _stream_state(partition: Partition, both: tuple[dict[str, Any], dict[str, An
         events=int(events.get("length", 0)),
         added=int(events.get("entries-added", 0)),
         journal=int(journal.get("length", 0)),
+        journal_added=int(journal.get("entries-added", 0)),
         oldest=_first_entry(events),
         newest=str(events.get("last-generated-id", "0-0")),
         oldest_record=_first_entry(journal),

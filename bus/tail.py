@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from bus.event import TOPIC_PATTERN, Event, from_fields
-from bus.journal import JournalEntry, Record, unpack
+from bus.journal import JournalEntry, unpack
 from bus.keys import Keys, global_key
 from bus.operations import entry_order
 from bus.streams import AsyncClient, Client
@@ -183,14 +183,21 @@ def _journal(found: Iterable[list[Any]], limit: tuple[int, int] | None) -> Itera
     """Journal entries in order, up to the first that speaks of an event beyond `limit`; decoded no further."""
     for row in found:
         entry = _journal_entry(row)
-        if limit and any(_is_beyond(record, limit) for record in entry.records):
+        if limit and any(_is_beyond(named, limit) for named in _named(entry)):
             return
         yield entry
 
 
-def _is_beyond(record: Record, limit: tuple[int, int]) -> bool:
+def _named(entry: JournalEntry) -> Iterator[str]:
+    """The events that a journal entry speaks of. A group that was moved: where from and where to."""
+    yield from (record.entry for record in entry.records)
+    if entry.control is not None and entry.control.kind == "rewound":
+        yield from (entry.control.before, entry.control.after)
+
+
+def _is_beyond(named: str, limit: tuple[int, int]) -> bool:
     try:
-        return entry_order(record.entry) > limit
+        return entry_order(named) > limit
     except ValueError:  # a stranger's record of no entry at all
         return False
 

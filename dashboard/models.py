@@ -89,7 +89,7 @@ class Event(models.Model):
     at_ms = models.BigIntegerField()
     at_seq = models.BigIntegerField()
     size = models.BigIntegerField()  # bytes of the data as it was published
-    payload = models.BinaryField()  # its beginning: at most rows.MAX_PAYLOAD bytes
+    payload = models.BinaryField()  # its beginning, up to rows.MAX_PAYLOAD bytes of it, with secrets masked
     ghost = models.BooleanField(default=False)
     epoch = models.IntegerField(default=0)  # the partition's when it was recorded: a rewound server gives ids again
 

@@ -20,6 +20,9 @@ BUS_HANDLERS = environment.listed("BUS_HANDLERS", default=[])
 
 DATA_FOLDER = Path(BUS.get("data_folder") or os.environ.get("BUS_DATA") or default_data_folder())
 
+# Names of values that are secrets, beside those of dashboard/record/masking.py: never stored, never shown.
+MASKED_NAMES = environment.listed("MASKED_NAMES", default=[])
+
 DEBUG = environment.flag("DEBUG", default=False)
 SECRET_KEY = environment.secret_key(DATA_FOLDER)
 ALLOWED_HOSTS = environment.listed("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])

@@ -11,7 +11,7 @@ import msgspec
 from dashboard.queries.facts import EVENT_COLUMNS, Surroundings, happened, printable
 from dashboard.queries.lanes import Happened
 from dashboard.queries.trace import describe
-from dashboard.record.rows import clean
+from dashboard.record.rows import MAX_PAYLOAD, clean
 from dashboard.sql import rows
 
 MAX_DATA_TEXT: Final = 262_144
@@ -40,13 +40,14 @@ def event(event_id: str) -> dict[str, Any] | None:
     recorded = happened([row["id"]], with_attempts=False).get(row["id"], {})
     lanes = around.lanes_of(row, _with_attempts(row["id"], recorded))
     payload = bytes(row["payload"])
-    data, data_text = readable(payload, is_whole=len(payload) == row["size"])
+    is_whole = row["size"] <= MAX_PAYLOAD
+    data, data_text = readable(payload, is_whole=is_whole)
     return {
         **describe(row, around.partitions[row["partition_id"]], lanes),
         "correlation_id": row["correlation_id"],
         "data": data,
         "data_text": data_text,
-        "data_truncated": len(payload) < row["size"],
+        "data_truncated": not is_whole,
         "headers": msgspec.json.decode(row["headers"]) if row["headers"] else {},
         "time_text": row["time_text"],
         "traceparent": row["traceparent"],

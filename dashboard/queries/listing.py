@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from dashboard.queries.facts import EVENT_COLUMNS, Surroundings, happened, preview
+from dashboard.record.rows import MAX_PAYLOAD
 from dashboard.sql import rows_in
 
 _FOUND: Final = "SELECT {columns} FROM dashboard_event WHERE id IN (…)"
@@ -40,5 +41,5 @@ def _row(event: Mapping[str, Any], around: Surroundings, lanes: list[dict[str, A
     if "payload" in event:
         payload = bytes(event["payload"])
         shown["data_text"] = payload.decode("utf-8", "backslashreplace")
-        shown["data_truncated"] = len(payload) < event["size"]
+        shown["data_truncated"] = event["size"] > MAX_PAYLOAD
     return shown

@@ -11,7 +11,7 @@ import msgspec
 from dashboard.queries.fields import CUT, GHOST, TEXT
 from dashboard.queries.lanes import Happened
 from dashboard.queries.language import ANY, Path, Term, Value
-from dashboard.record.rows import clean
+from dashboard.record.rows import MAX_PAYLOAD, clean
 
 Row = Mapping[str, Any]
 
@@ -40,7 +40,7 @@ class Facts:
     def __init__(self, row: Row) -> None:
         self.row = row
         self.payload = bytes(row.get("payload") or b"")
-        self.is_cut = len(self.payload) < row["size"]
+        self.is_cut = row["size"] > MAX_PAYLOAD
         self._data: Any = _UNASKED
         self._words: list[str] = []
 

@@ -1,7 +1,8 @@
 """The recorder's SQL and the values of its rows. Runs on SQLite and PostgreSQL.
 
 Written by hand, for `executemany`: the ORM's `bulk_create` takes three to four times as long. What strangers
-publish may hold anything, so each value is made to fit its column here and nowhere else.
+publish may hold anything, so each value is made to fit its column here and nowhere else; secrets are masked
+(`masking`): in data, headers, errors and log lines.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import msgspec
 
 from bus.event import Event, entry_ms
 from bus.journal import MAX_ERROR_TEXT, MAX_LOG_LINES, MAX_TRACEBACK, JournalEntry
+from dashboard.record.masking import masker
 from dashboard.record.progress import MAX_ATTEMPT, Ended, Progress
 
 MAX_PAYLOAD: Final = 65_536  # bytes of an event's data that are kept; its size tells the rest
@@ -139,8 +141,7 @@ def event_row(event: Event, *, pk: int, partition_id: int, epoch: int) -> EventR
     values = (
         pk, partition_id, event.entry, clean(event.id), event_type, clean(event.key or ""), source, trace,
         cause_id, cause_group, cause.attempt if cause else 0, clean(event.traceparent), clean(event.time_text),
-        headers, at_ms, _sequence(event.entry), len(raw), raw if len(raw) <= MAX_PAYLOAD else raw[:MAX_PAYLOAD], False,
-        epoch,
+        headers, at_ms, _sequence(event.entry), len(raw), masker().payload(raw, MAX_PAYLOAD), False, epoch,
     )  # fmt: skip
     return EventRow(values, trace, event_type, at_ms)
 
@@ -157,17 +158,19 @@ def ghost_row(entry: str, *, pk: int, partition_id: int, epoch: int) -> tuple[An
 
 def delivery_row(pk: int, group: str, delivery: Progress) -> tuple[Any, ...]:
     """The values of `UPSERT_DELIVERY`."""
+    error = clean(masker().text(delivery.error), 300) if delivery.error else ""
     return (
         pk, group, delivery.state, delivery.attempt, delivery.ended, clean(delivery.worker, 200), delivery.due_ms,
-        delivery.delivered_ms, delivery.started_ms, delivery.settled_ms, delivery.duration_us,
-        clean(delivery.error, 300), clean(delivery.fingerprint, 64), delivery.moved_ms,
+        delivery.delivered_ms, delivery.started_ms, delivery.settled_ms, delivery.duration_us, error,
+        clean(delivery.fingerprint, 64), delivery.moved_ms,
     )  # fmt: skip
 
 
 def attempt_row(pk: int, group: str, ended: Ended) -> tuple[Any, ...]:
     """The values of `INSERT_ATTEMPT`."""
     failure = ended.failure
-    lines = [clean(line, MAX_LOG_LINE) for line in ended.log[:MAX_LOG_LINES]]
+    mask = masker().text
+    lines = [clean(mask(line), MAX_LOG_LINE) for line in ended.log[:MAX_LOG_LINES]]
     return (
         pk,
         group,
@@ -178,10 +181,10 @@ def attempt_row(pk: int, group: str, ended: Ended) -> tuple[Any, ...]:
         ended.started_ms,
         ended.ended_ms,
         ended.duration_us,
-        clean(failure.error_class, 200) if failure else "",
-        clean(failure.message, MAX_ERROR_TEXT) if failure else "",
-        clean(failure.traceback, MAX_TRACEBACK) if failure else "",
-        clean(failure.frame, MAX_TEXT) if failure else "",
+        clean(mask(failure.error_class), 200) if failure else "",
+        clean(mask(failure.message), MAX_ERROR_TEXT) if failure else "",
+        clean(mask(failure.traceback), MAX_TRACEBACK) if failure else "",
+        clean(mask(failure.frame), MAX_TEXT) if failure else "",
         _to_json(lines).decode() if lines else "",
     )
 
@@ -210,8 +213,8 @@ def subscription_row(entry: JournalEntry, *, partition_id: int, group: str) -> S
 
 
 def _headers(event: Event) -> str:
-    some = islice(event.headers.items(), MAX_SHOWN_HEADERS)
-    return _to_json({clean(name): clean(value, 4 * MAX_TEXT) for name, value in some}).decode()
+    some, mask = islice(event.headers.items(), MAX_SHOWN_HEADERS), masker().text
+    return _to_json({clean(mask(name)): clean(mask(value, name), 4 * MAX_TEXT) for name, value in some}).decode()
 
 
 def _sequence(entry: str) -> int:

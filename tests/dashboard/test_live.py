@@ -456,6 +456,20 @@ async def test_too_many_watches_end_the_socket(ann: User, bus_client: Client) ->
 
 
 @in_a_loop
+async def test_no_frame_holds_a_secret(ann: User, publisher: Publisher) -> None:
+    await publish(publisher, 0)
+    data = {"password": "hunter2", "nested": [{"api_key": ["hunter2"]}], "to": "amqp://u:hunter2@h", "ok": "order 66"}
+    async with browser(ann) as page:
+        await page.watch("topic", topic="orders", cursor=None)
+        await until(lambda: is_tailing("orders"))
+        event = await asyncio.to_thread(publisher.publish, publisher.draft("orders", "order_placed", data))
+        frame = await page.frame(lambda frame: frame.get("rows"))
+    assert event.entry in frame["rows"][0]
+    assert "order 66" in frame["rows"][0]
+    assert "hunter2" not in json.dumps(frame)
+
+
+@in_a_loop
 async def test_a_stalled_browser_is_cut(ann: User, publisher: Publisher, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dashboard.live.window.STALLED_SECONDS", 0.05)
     monkeypatch.setattr("dashboard.live.sockets.LOOK_SECONDS", 0.05)
