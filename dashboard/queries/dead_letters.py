@@ -28,8 +28,8 @@ _KINDS: Final = (
     ' ORDER BY event_id DESC LIMIT %s) AS newest WHERE settled_ms >= %s{narrowed} GROUP BY kind, "group"'
 )
 _COUNT: Final = (
-    "SELECT CAST(%s AS bigint) AS pid, COUNT(*) AS count FROM (SELECT 1 AS one FROM dashboard_delivery WHERE NOT (state = 'succeeded')"
-    " AND state = 'dead' AND event_id > %s AND event_id < %s LIMIT %s) AS counted"
+    "SELECT CAST(%s AS bigint) AS pid, COUNT(*) AS count FROM (SELECT 1 AS one FROM dashboard_delivery"
+    " WHERE NOT (state = 'succeeded') AND state = 'dead' AND event_id > %s AND event_id < %s LIMIT %s) AS counted"
 )
 _EXAMPLES: Final = "SELECT {columns} FROM dashboard_event WHERE id IN (…)".replace("{columns}", EVENT_COLUMNS)
 _ERRORS: Final = (
@@ -111,7 +111,14 @@ def _by_kind(found: Sequence[Mapping[str, Any]], places: Mapping[int, PartitionR
     for row in found:
         kind = kinds.setdefault(
             row["kind"],
-            {"fingerprint": row["kind"], "count": 0, "first_ms": row["first_ms"], "last_ms": 0, "groups": {}, "places": {}},
+            {
+                "fingerprint": row["kind"],
+                "count": 0,
+                "first_ms": row["first_ms"],
+                "last_ms": 0,
+                "groups": {},
+                "places": {},
+            },
         )
         place = (places[row["example"] >> NUMBER_BITS].topic, row["group"])
         kind["places"][place] = kind["places"].get(place, 0) + row["count"]

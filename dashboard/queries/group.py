@@ -79,7 +79,14 @@ def _subscriptions(name: str, places: Mapping[tuple[str, int], PartitionRow]) ->
             "handlers": _texts(row["handlers"]) if row["handlers"] else [],
             "version": row["version"],
         }
-        same = (row["since_ms"] // 1000, row["types"], said["ordered"], said["attempts"], row["handlers"], row["version"])
+        same = (
+            row["since_ms"] // 1000,
+            row["types"],
+            said["ordered"],
+            said["attempts"],
+            row["handlers"],
+            row["version"],
+        )
         one = found.setdefault(same, {**said, "partitions": 0})
         one["partitions"] += 1
     return sorted(found.values(), key=lambda one: -one["since_ms"])[:MAX_ROWS]

@@ -120,16 +120,25 @@ def cause(told: Mapping[str, Any], now_ms: int, *, available: bool) -> str:
     if told.get("paused_by"):
         waits = "nothing waits yet" if told["lag"] == 0 else "events wait until it is resumed"
         return f"Paused by {told['paused_by'][:60]}: {waits}."
-    if told["lag"] == 0:
-        return "Nothing to do."
     if not told["workers"]:
         since = f" for {_span(now_ms - told['seen_ms'])}" if told["seen_ms"] else ""
-        return f"No live worker{since}."
-    if not told["waiting"]:
-        if told["retrying"] == told["pending"]:
-            return f"All {told['pending']:,} pending events failed and wait to be attempted again."
+        return f"No live worker{since}{'; nothing waits yet' if told['lag'] == 0 else ''}."
+    if told["lag"] == 0:
+        dead = told["dead"]
+        return (
+            f"Caught up; {dead:,} dead letter{'s wait' if dead > 1 else ' waits'} for you."
+            if dead
+            else "Nothing to do."
+        )
+    return _pace(told) if told["waiting"] else _in_hand(told)
+
+
+def _in_hand(told: Mapping[str, Any]) -> str:
+    if told["retrying"] < told["pending"]:
         return "Nothing waits; the pending events are being handled."
-    return _pace(told)
+    if told["pending"] == 1:
+        return "The one pending event failed and waits to be attempted again."
+    return f"All {told['pending']:,} pending events failed and wait to be attempted again."
 
 
 def _pace(told: Mapping[str, Any]) -> str:

@@ -178,7 +178,7 @@ def magnitude(value: float) -> float:
 @register.filter
 def trend(group: Mapping[str, Any]) -> str:
     """How a group's lag changes: `+3.2/s`, `steady`, `unknown`."""
-    if group["lag"] == 0:
+    if group["waiting"] == 0:
         return "–"
     change = group["trend"]
     if change is None:
@@ -188,14 +188,18 @@ def trend(group: Mapping[str, Any]) -> str:
 
 @register.filter
 def over(group: Mapping[str, Any]) -> str:
-    """When a group will have caught up: `in ~4 min`, `not at this pace`."""
+    """When a group will have caught up: `in ~4 min`, `falls behind`."""
     if group["lag"] == 0:
         return "caught up"
     if group["drain_seconds"] is not None:
         return f"in ~{_roughly(group['drain_seconds'])}"
     if group["paused_by"] is not None:
         return "when resumed"
-    return "unknown" if group["trend"] is None else "not at this pace"
+    if group["waiting"] == 0:
+        return "–"  # the rest is in hand
+    if group["trend"] is None:
+        return "unknown"
+    return "falls behind" if group["trend"] >= 0.05 else "not so soon"
 
 
 def _roughly(seconds: int) -> str:
