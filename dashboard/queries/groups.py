@@ -98,7 +98,7 @@ def condition(told: Mapping[str, Any]) -> str:
     holds = {
         "unknown": told["lag"] is None,
         "paused": told["paused_by"] is not None,
-        "stopped": told["lag"] is not None and not told["workers"],
+        "stopped": told["lag"] is not None and not told["workers"] and told["paused_by"] is None,
         "behind": is_behind(told),
         "dead": told["dead"],
         "retrying": told["retrying"],
