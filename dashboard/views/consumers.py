@@ -125,6 +125,7 @@ def _found(topic: str, name: str) -> dict[str, Any]:
     return {
         "group": _shown(found),
         "pending": pending,
+        "of_pending": max(found["pending"] or 0, len(pending or ())),  # asked for a moment apart
         "workers": [worker for worker in workers if name in worker["groups"]][:MAX_ROWS],
         "dead": queries.dead_letters(topic=topic, group=name, limit=MAX_KINDS),
         "commands": list(_commands(topic, name, found)),

@@ -59,6 +59,7 @@ def _one(request: HttpRequest, kinds: list[dict[str, Any]], asked: Mapping[str, 
     return {
         "kind": kinds[0] if kinds else None,
         **page,
+        "letters": [{**one, "row": row_id(one["topic"], one["id"], one["group"])} for one in page["letters"]],
         "is_later_page": bool(mark),
         "older": urlencode({**asked, "before": page["next"] or ""}),
         "search": search + (f" group:{quoted(group)}" if group else "") + (f" topic:{quoted(topic)}" if topic else ""),

@@ -72,6 +72,10 @@ def test_a_group_is_as_bad_as_the_worst_that_holds(fields: dict[str, Any], worst
     assert condition(told(**fields)) == worst
 
 
+def settle(event: Event) -> None:
+    """Content with whatever comes."""
+
+
 def fail(event: Event) -> None:
     raise ValueError(f"no {event.key}")
 
@@ -83,7 +87,7 @@ def busy(
     """On orders: stock is done, email gave three up, fraud waits to try three again. Their worker is gone."""
     retry = Retry(attempts=5, base_seconds=600, cap_seconds=600)
     with run_worker(
-        Subscription("orders", "stock", lambda event: None),
+        Subscription("orders", "stock", settle),
         Subscription("orders", "email", fail, retry=Retry(attempts=1)),
         Subscription("orders", "fraud", fail, retry=retry, types=("order_placed",)),
     ):
