@@ -125,11 +125,7 @@ def cause(told: Mapping[str, Any], now_ms: int, *, available: bool) -> str:
         return f"No live worker{since}{'; nothing waits yet' if told['lag'] == 0 else ''}."
     if told["lag"] == 0:
         dead = told["dead"]
-        return (
-            f"Caught up; {dead:,} dead letter{'s wait' if dead > 1 else ' waits'} for you."
-            if dead
-            else "Nothing to do."
-        )
+        return f"{dead:,} dead letter{'s wait' if dead > 1 else ' waits'} for you." if dead else "Nothing to do."
     return _pace(told) if told["waiting"] else _in_hand(told)
 
 

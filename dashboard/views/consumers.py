@@ -98,7 +98,7 @@ def _listed(request: HttpRequest) -> dict[str, Any]:
 def _is_wanted(row: Mapping[str, Any], trouble: str) -> bool:
     wanted = {
         "": True,
-        "1": row["condition"] != "fine",
+        "1": bool(row["condition"] != "fine"),
         "behind": is_behind(row),
         "retrying": bool(row["retrying"]),
         "dead": bool(row["dead"]),
