@@ -4,6 +4,7 @@ import { fromHtml } from "./dom.js";
 import { live } from "./live.js";
 
 const EVERY_MS = 3000;
+const MOST_KEPT = 200; // rows that pile up below a pointer that stays
 
 class RefreshedPage extends HTMLElement {
   connectedCallback() {
@@ -53,7 +54,7 @@ function keepOrder(shown, fresh) {
   const coming = new Map([...fresh.children].map((row) => [row.id, row]));
   const kept = [...shown.children].map((row) => coming.get(row.id) ?? gone(row));
   const added = [...coming.values()].filter((row) => !kept.includes(row));
-  fresh.replaceChildren(...kept, ...added);
+  fresh.replaceChildren(...kept, ...added.slice(0, Math.max(0, MOST_KEPT - kept.length)));
 }
 
 function gone(row) {
