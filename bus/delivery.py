@@ -182,9 +182,14 @@ def _shown_frame(frame: FrameType, line: int, path: str) -> str:
     return f"{'/'.join(Path(path.lstrip('/')).parts[-3:])}:{line} in {frame.f_code.co_name}: {code}"
 
 
-def _fingerprint(name: str, message: str, frame: str) -> str:
-    """Same class, same place, same message but for numbers, ids and quoted values: the same error."""
+def without_details(message: str) -> str:
+    """An error's message as its fingerprint sees it: without numbers, ids and quoted values."""
     plain = re.sub(r"'[^']*'|\"[^\"]*\"", "'…'", message[:500])
-    plain = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{20,40}|\b[0-9a-f]{16,}\b|\d+", "#", plain)
+    return re.sub(r"[0-9a-f]{8}-[0-9a-f-]{20,40}|\b[0-9a-f]{16,}\b|\d+", "#", plain)
+
+
+def _fingerprint(name: str, message: str, frame: str) -> str:
+    """Same class, same place, same message but for its details: the same error."""
+    plain = without_details(message)
     place = re.sub(r":\d+ in ", " in ", frame)
     return hashlib.blake2b(f"{name}\0{plain}\0{place}".encode(), digest_size=6).hexdigest()

@@ -17,7 +17,11 @@ PARKED = b"~"  # who holds an entry that waits for its turn (`scripts/_shared.lu
 
 
 class GroupState(msgspec.Struct, frozen=True, kw_only=True):
-    """A group's place on one partition. `due`: retries that wait; `pending` includes them."""
+    """A group's place on one partition. `due`: retries that wait; `pending` includes them.
+
+    `held`: how many entries each worker has in hand; what waits for its time or its turn is nobody's. `paused_by`:
+    who paused it, "" while it runs.
+    """
 
     topic: str
     partition: int
@@ -28,6 +32,8 @@ class GroupState(msgspec.Struct, frozen=True, kw_only=True):
     due: int = 0
     dead: int = 0
     oldest_pending: str = ""
+    held: tuple[tuple[str, int], ...] = ()
+    paused_by: str = ""
 
 
 class PendingEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,10 +152,11 @@ def details(prefix: str, found: Sequence[tuple[Partition, dict[str, Any]]]) -> O
             (b"ZCARD", keys.due(name)),
             (b"XLEN", keys.dead(name)),
             (b"XPENDING", keys.events, name.encode()),
+            (b"HGET", keys.meta, b"paused:" + name.encode()),
         ]
 
     def parse(replies: list[Any]) -> list[GroupState]:
-        return [_state(partition, row, replies[3 * i : 3 * i + 3]) for i, (partition, row) in enumerate(found)]
+        return [_state(partition, row, replies[4 * i : 4 * i + 4]) for i, (partition, row) in enumerate(found)]
 
     return Operation(commands or [(b"PING",)], parse, tolerated={"NOGROUP": None})
 
@@ -166,7 +173,7 @@ def pending(prefix: str, topic: str, numbers: Sequence[int], group: str, count: 
             PendingEntry(
                 partition=number,
                 entry=entry.decode(),
-                worker="" if owner == PARKED else owner.decode("utf-8", "replace").partition("#")[0],
+                worker="" if owner == PARKED else _worker_of(owner),
                 idle_ms=int(idle),
                 attempt=int(attempt),
             )
@@ -294,7 +301,23 @@ def _state(partition: Partition, row: dict[str, Any], replies: list[Any]) -> Gro
         due=int(replies[0]),
         dead=int(replies[1]),
         oldest_pending=pending[1].decode() if pending[1] else "",
+        held=_held(pending[3] or ()) if len(pending) > 3 else (),
+        paused_by=(replies[3] or b"").decode("utf-8", "replace"),
     )
+
+
+def _held(owners: Sequence[Sequence[bytes]]) -> tuple[tuple[str, int], ...]:
+    """How many entries each worker holds, whatever its generations."""
+    held: dict[str, int] = {}
+    for owner, count in owners:
+        if owner != PARKED:
+            worker = _worker_of(owner)
+            held[worker] = held.get(worker, 0) + int(count)
+    return tuple(sorted(held.items()))
+
+
+def _worker_of(owner: bytes) -> str:
+    return owner.decode("utf-8", "replace").partition("#")[0]
 
 
 def _worker(name: bytes, beat_ms: int, info: bytes | None, now: int) -> WorkerState:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import include, path, re_path
 
 from dashboard import any_id, login  # noqa: F401  with any_id comes `<id:…>`
-from dashboard.views import overview, searching, system, topics, traces
+from dashboard.views import consumers, dead_letters, overview, searching, system, topics, traces
 
 # An id may hold slashes, so the fixed endings are matched before the bare id.
 urlpatterns = [
@@ -14,6 +14,12 @@ urlpatterns = [
     path("topics/", overview.topics, name="topics"),
     path("topics/<str:topic>/", topics.topic, name="topic"),
     path("topics/<str:topic>/head/", topics.head, name="topic-head"),
+    path("consumers/", consumers.consumers, name="consumers"),
+    path("consumers/body/", consumers.body, name="consumers-body"),
+    path("consumers/<str:topic>/<id:group>/body/", consumers.group_body, name="group-body"),
+    path("consumers/<str:topic>/<id:group>/", consumers.group, name="group"),
+    path("dead/", dead_letters.dead_letters, name="dead-letters"),
+    path("dead/body/", dead_letters.body, name="dead-letters-body"),
     path("traces/<id:correlation_id>/panel/", traces.panel, name="trace-panel"),
     path("traces/<id:correlation_id>/list/", traces.listing, name="trace-list"),
     path("traces/<id:correlation_id>/", traces.trace, name="trace"),

@@ -25,7 +25,18 @@ TESTS: Final = (
     "tests/bus/test_projection.py",
     *(
         f"tests/dashboard/test_{page}.py"
-        for page in ("api", "confirm", "lanes", "pages", "queries", "recorder", "search", "trace")
+        for page in (
+            "api",
+            "confirm",
+            "consumers",
+            "dead_letters",
+            "lanes",
+            "pages",
+            "queries",
+            "recorder",
+            "search",
+            "trace",
+        )
     ),
 )
 

@@ -43,6 +43,7 @@ class LettersCommand(GroupCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.add_argument("--error", help="only those that failed with this class, for example TimeoutError")
+        parser.add_argument("--fingerprint", help="only those that failed alike: as the Dead letters page names them")
         parser.add_argument("--limit", type=int, default=0, help="at most so many (default: all)")
         parser.add_argument("--dry-run", action="store_true", help="only say which")
 
@@ -54,6 +55,7 @@ class LettersCommand(GroupCommand):
             letter
             for letter in _letters(client, keys, options["group"])
             if options["error"] in (None, letter.failure.error_class)
+            and options["fingerprint"] in (None, letter.failure.fingerprint)
         )
         wanted = islice(matching, options["limit"] - done if options["limit"] else None)
         while batch := list(islice(wanted, operations.MAX_BATCH)):

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dashboard.queries.dead_letters import dead_letters
 from dashboard.queries.event import event
 from dashboard.queries.findings import alarms
+from dashboard.queries.group import group
 from dashboard.queries.groups import groups, workers
 from dashboard.queries.history import history
 from dashboard.queries.language import Query, QueryInvalid, parse
+from dashboard.queries.letters import letters
 from dashboard.queries.overview import overview
 from dashboard.queries.pending import pending
 from dashboard.queries.search import search
@@ -22,8 +24,10 @@ __all__ = [
     "alarms",
     "dead_letters",
     "event",
+    "group",
     "groups",
     "history",
+    "letters",
     "overview",
     "parse",
     "pending",

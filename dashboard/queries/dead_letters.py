@@ -5,8 +5,8 @@ Bounded by the index of trouble: so many of each partition, in SQL, and one even
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from dashboard.models import NUMBER_BITS, event_pk
 from dashboard.queries.bus_state import bus_state
@@ -17,6 +17,7 @@ from dashboard.sql import rows, rows_in
 
 MAX_SEARCHED: Final = 5_000
 MAX_KINDS: Final = 50
+TOGETHER: Final = 50  # partitions of one query
 _LAST_NUMBER: Final = (1 << NUMBER_BITS) - 1
 # The condition of the index of trouble, word for word. A letter without a fingerprint is told by its error.
 _KINDS: Final = (
@@ -24,11 +25,11 @@ _KINDS: Final = (
     ' MAX(event_id) AS example FROM (SELECT event_id, "group", settled_ms,'
     " CASE WHEN fingerprint = '' THEN error ELSE fingerprint END AS kind"
     " FROM dashboard_delivery WHERE NOT (state = 'succeeded') AND state = 'dead' AND event_id > %s AND event_id < %s"
-    ' ORDER BY event_id DESC LIMIT %s) AS newest WHERE settled_ms >= %s{group} GROUP BY kind, "group"'
+    ' ORDER BY event_id DESC LIMIT %s) AS newest WHERE settled_ms >= %s{narrowed} GROUP BY kind, "group"'
 )
 _COUNT: Final = (
-    "SELECT COUNT(*) AS count FROM (SELECT 1 AS one FROM dashboard_delivery WHERE NOT (state = 'succeeded')"
-    " AND state = 'dead' AND event_id > %s AND event_id < %s LIMIT %s) AS counted"
+    "SELECT CAST(%s AS bigint) AS pid, COUNT(*) AS count FROM (SELECT 1 AS one FROM dashboard_delivery"
+    " WHERE NOT (state = 'succeeded') AND state = 'dead' AND event_id > %s AND event_id < %s LIMIT %s) AS counted"
 )
 _EXAMPLES: Final = "SELECT {columns} FROM dashboard_event WHERE id IN (…)".replace("{columns}", EVENT_COLUMNS)
 _ERRORS: Final = (
@@ -38,48 +39,89 @@ _ERRORS: Final = (
 
 
 def dead_letters(
-    *, topic: str | None = None, group: str | None = None, since_ms: int = 0, limit: int = MAX_KINDS
+    *,
+    topic: str | None = None,
+    group: str | None = None,
+    fingerprint: str | None = None,
+    since_ms: int = 0,
+    limit: int = MAX_KINDS,
 ) -> dict[str, Any]:
     """`kinds` of dead letters with count, first and last time, groups, and the newest event as an example.
 
+    `fingerprint`: of the one kind that is asked for. `places` of a kind: how many of each group of each topic.
     `searched`: how many letters were looked at; `is_complete` False: there are older ones. `total`: how many the bus
     holds, None when it is away.
     """
     group = clean(group) if group else None
     places = {place.id: place for place in partitions(topic).values()}
     share = max(MAX_SEARCHED // max(len(places), 1), 100)
-    found = [row for pid in places for row in _kinds_of(pid, share, since_ms, group)]
-    searched = [_count(pid, share + 1) for pid in places]
-    kinds = sorted(_by_kind(found).values(), key=lambda kind: (-kind["count"], kind["fingerprint"]))
+    narrow = _Narrowed(share, since_ms, group, clean(fingerprint, 300) if fingerprint else None)
+    searched = _counts(list(places), share + 1)
+    found = _kinds_of([pid for pid, count in searched.items() if count], narrow)
+    kinds = sorted(_by_kind(found, places).values(), key=lambda kind: (-kind["count"], kind["fingerprint"]))
     shown = kinds[: max(1, min(limit, MAX_KINDS))]
     _add_examples(shown, places)
     return {
         "kinds": shown,
         "of_kinds": len(kinds),
-        "searched": sum(min(count, share) for count in searched),
-        "is_complete": all(count <= share for count in searched),
+        "searched": sum(min(count, share) for count in searched.values()),
+        "is_complete": all(count <= share for count in searched.values()),
         "total": _total(topic, group),
     }
 
 
-def _kinds_of(pid: int, share: int, since_ms: int, group: str | None) -> list[dict[str, Any]]:
-    narrowed = ' AND "group" = %s' if group else ""
-    within = (event_pk(pid, 0), event_pk(pid, _LAST_NUMBER))
-    return rows(_KINDS.replace("{group}", narrowed), [*within, share, since_ms, *([group] if group else [])])
+class _Narrowed(NamedTuple):
+    """Which letters are looked at: so many of each partition, and of those the ones that fit."""
+
+    share: int
+    since_ms: int
+    group: str | None
+    kind: str | None
 
 
-def _count(pid: int, most: int) -> int:
-    found = rows(_COUNT, [event_pk(pid, 0), event_pk(pid, _LAST_NUMBER), most])
-    return int(found[0]["count"])
+def _kinds_of(pids: Sequence[int], narrow: _Narrowed) -> list[dict[str, Any]]:
+    wanted = {'"group"': narrow.group, "kind": narrow.kind}
+    values = [value for value in wanted.values() if value is not None]
+    narrowed = "".join(f" AND {column} = %s" for column, value in wanted.items() if value is not None)
+    statement = _KINDS.replace("{narrowed}", narrowed)
+    return _of_each(statement, pids, lambda pid: [*_within(pid), narrow.share, narrow.since_ms, *values])
 
 
-def _by_kind(found: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def _counts(pids: Sequence[int], most: int) -> dict[int, int]:
+    """Dead letters of each partition, counted up to `most`."""
+    found = _of_each(_COUNT, pids, lambda pid: [pid, *_within(pid), most])
+    return {row["pid"]: row["count"] for row in found}
+
+
+def _of_each(statement: str, pids: Sequence[int], values: Callable[[int], list[Any]]) -> list[dict[str, Any]]:
+    """The rows of one statement for each partition: a query for many of them."""
+    found = []
+    for start in range(0, len(pids), TOGETHER):
+        some = pids[start : start + TOGETHER]
+        found += rows(" UNION ALL ".join([statement] * len(some)), [value for pid in some for value in values(pid)])
+    return found
+
+
+def _within(pid: int) -> tuple[int, int]:
+    return event_pk(pid, 0), event_pk(pid, _LAST_NUMBER)
+
+
+def _by_kind(found: Sequence[Mapping[str, Any]], places: Mapping[int, PartitionRow]) -> dict[str, dict[str, Any]]:
     kinds: dict[str, dict[str, Any]] = {}
     for row in found:
         kind = kinds.setdefault(
             row["kind"],
-            {"fingerprint": row["kind"], "count": 0, "first_ms": row["first_ms"], "last_ms": 0, "groups": {}},
+            {
+                "fingerprint": row["kind"],
+                "count": 0,
+                "first_ms": row["first_ms"],
+                "last_ms": 0,
+                "groups": {},
+                "places": {},
+            },
         )
+        place = (places[row["example"] >> NUMBER_BITS].topic, row["group"])
+        kind["places"][place] = kind["places"].get(place, 0) + row["count"]
         kind["count"] += row["count"]
         kind["first_ms"] = min(kind["first_ms"], row["first_ms"])
         kind["groups"][row["group"]] = kind["groups"].get(row["group"], 0) + row["count"]
@@ -96,6 +138,9 @@ def _add_examples(kinds: Sequence[dict[str, Any]], places: Mapping[int, Partitio
         pk, group = kind["example"]
         event, error = events.get(pk), errors.get((pk, group), {})
         kind["groups"] = [{"group": name, "count": count} for name, count in sorted(kind["groups"].items())]
+        kind["places"] = [
+            {"topic": topic, "group": name, "count": count} for (topic, name), count in sorted(kind["places"].items())
+        ]
         kind["error"], kind["frame"] = error.get("error", ""), error.get("frame") or ""
         kind["example"] = event and {
             "id": event["event_id"],

@@ -23,7 +23,7 @@ EVENT_COLUMNS: Final = (
 PREVIEW: Final = 120
 _DELIVERIES: Final = (
     'SELECT event_id, "group", state, attempt, ended, worker, due_ms, delivered_ms, started_ms, settled_ms,'
-    " duration_us, error FROM dashboard_delivery WHERE event_id IN (…)"
+    " duration_us, error, fingerprint FROM dashboard_delivery WHERE event_id IN (…)"
 )
 _ATTEMPTS: Final = (
     'SELECT event_id, "group", place, number, step, worker, started_ms, ended_ms, duration_us, error_class,'

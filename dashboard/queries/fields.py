@@ -55,6 +55,7 @@ FIELDS: Final = {
         Field("since", Kind.TIME, "published since: 15m, 2h, 3d, a date, or ms since 1970"),
         Field("until", Kind.TIME, "published until then"),
         Field("error", Kind.TEXT, "part of a lane's error; with = the error's class", of_lane=True),
+        Field("fingerprint", Kind.TEXT, "a lane's kind of error, as the Dead letters page groups them", of_lane=True),
         Field("id", Kind.TEXT, "the event's id"),
         Field("trace", Kind.TEXT, "the trace (correlation id) it belongs to"),
         Field("cause", Kind.TEXT, "the id of the event that caused it"),

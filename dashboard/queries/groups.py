@@ -9,12 +9,14 @@ from typing import Any, Final
 from dashboard.queries.bus_state import BusState, bus_state
 from dashboard.queries.facts import histories
 from dashboard.queries.lag import PartitionRow, partitions
-from dashboard.queries.overview import group_rows, recorded_rates
+from dashboard.queries.overview import BEHIND_LAG, BEHIND_MS, group_rows, recorded_rates
 from dashboard.record import rates
 from dashboard.record.rates import Rates, Series
 
 STEADY_PER_SECOND: Final = 0.05  # what changes by less stays as it is
 MAX_DRAIN_SECONDS: Final = 30 * 86_400
+# How a group is, worst first.
+CONDITIONS: Final = ("stopped", "paused", "behind", "unknown", "dead", "retrying", "fine")
 
 
 def groups(topic: str | None = None) -> dict[str, Any]:
@@ -74,9 +76,10 @@ def _told(row: dict[str, Any], counts: Rates, state: BusState, *, now_ms: int, i
         "age_ms": age_ms,
         "coming_rate": None if is_choosy else coming,
         "trend": trend,
-        "drain_seconds": drain_seconds(row["lag"], trend),
+        "drain_seconds": None if row["paused_by"] and row["lag"] else drain_seconds(row["lag"], trend),
         "seen_ms": beat_ms,
     }
+    told["condition"] = condition(told)
     return {**told, "cause": cause(told, now_ms, available=state.available)}
 
 
@@ -90,22 +93,48 @@ def drain_seconds(lag: int | None, trend: float | None) -> int | None:
     return seconds if seconds <= MAX_DRAIN_SECONDS else None
 
 
+def condition(told: Mapping[str, Any]) -> str:
+    """How a group is: the worst of `CONDITIONS` that holds."""
+    holds = {
+        "unknown": told["lag"] is None,
+        "paused": told["paused_by"] is not None,
+        "stopped": told["lag"] is not None and not told["workers"] and told["paused_by"] is None,
+        "behind": is_behind(told),
+        "dead": told["dead"],
+        "retrying": told["retrying"],
+    }
+    return next((name for name in CONDITIONS if holds.get(name)), "fine")
+
+
+def is_behind(told: Mapping[str, Any]) -> bool:
+    """Whether the overview counts it among those that are behind."""
+    return (told["lag"] or 0) > BEHIND_LAG or (told["age_ms"] or 0) > BEHIND_MS
+
+
 def cause(told: Mapping[str, Any], now_ms: int, *, available: bool) -> str:
     """Why the group is where it is, in one sentence."""
     if not available:
         return "Unknown: the server is away."
     if told["lag"] is None:
         return "Unknown: the recorder is behind, or the group's position is older than what is recorded."
-    if told["lag"] == 0:
-        return "Nothing to do."
+    if told.get("paused_by"):
+        waits = "nothing waits yet" if told["lag"] == 0 else "events wait until it is resumed"
+        return f"Paused by {told['paused_by'][:60]}: {waits}."
     if not told["workers"]:
         since = f" for {_span(now_ms - told['seen_ms'])}" if told["seen_ms"] else ""
-        return f"No live worker{since}."
-    if not told["waiting"]:
-        if told["retrying"] == told["pending"]:
-            return f"All {told['pending']:,} pending events failed and wait to be attempted again."
+        return f"No live worker{since}{'; nothing waits yet' if told['lag'] == 0 else ''}."
+    if told["lag"] == 0:
+        dead = told["dead"]
+        return f"{dead:,} dead letter{'s wait' if dead > 1 else ' waits'} for you." if dead else "Nothing to do."
+    return _pace(told) if told["waiting"] else _in_hand(told)
+
+
+def _in_hand(told: Mapping[str, Any]) -> str:
+    if told["retrying"] < told["pending"]:
         return "Nothing waits; the pending events are being handled."
-    return _pace(told)
+    if told["pending"] == 1:
+        return "The one pending event failed and waits to be attempted again."
+    return f"All {told['pending']:,} pending events failed and wait to be attempted again."
 
 
 def _pace(told: Mapping[str, Any]) -> str:

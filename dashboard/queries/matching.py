@@ -172,6 +172,7 @@ def lane_facts(group: str, lane: Row, happened: Happened | None) -> dict[str, An
         "attempt": lane["attempt"],
         "worker": lane["worker"] or "",
         "error": error,
+        "fingerprint": delivery["fingerprint"] if delivery else "",
     }
 
 
@@ -184,4 +185,6 @@ def lane_has(term: Term, lane: Row) -> bool:
         return any(bool(found) and text.casefold() in found.casefold() for text in term.texts)
     if term.field == "error":
         found = found.partition(":")[0]
+    elif term.field == "fingerprint":
+        found = found or lane["error"]  # as `dead_letters` tells kinds
     return (found in {clean(text) for text in term.texts}) is not (term.operator == "!=")

@@ -152,7 +152,7 @@ def _troubled(
     lost = _forgotten(spans, around)
     if lost and State.LOST in states:
         sources += [source for span in lost for source in by_index(span, reading)]
-    if State.WAITING not in states or any(term.is_plain for term in query.of("error", "worker")):
+    if State.WAITING not in states or any(term.is_plain for term in query.of("error", "fingerprint", "worker")):
         return sources, not lost, False  # of what a server forgot, open lanes are lost whatever their rows say
     if not around.state.available:
         term = query.of("state")[0]

@@ -29,7 +29,8 @@ _BY_INDEX: Final = (
 # The condition of the index of trouble, word for word.
 _BY_STATE: Final = (
     'SELECT {columns}, d."group" AS lane_group, d.state AS lane_state, d.attempt AS lane_attempt,'
-    " d.worker AS lane_worker, d.error AS lane_error FROM (SELECT * FROM dashboard_delivery"
+    " d.worker AS lane_worker, d.error AS lane_error, d.fingerprint AS lane_fingerprint"
+    " FROM (SELECT * FROM dashboard_delivery"
     " WHERE NOT (state = 'succeeded') AND state = %s AND event_id > %s AND event_id < %s"
     ' ORDER BY event_id {way}, "group" {way} LIMIT %s) d'
     ' JOIN dashboard_event e ON e.id = d.event_id ORDER BY e.id {way}, d."group" {way}'

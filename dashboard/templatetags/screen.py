@@ -173,3 +173,35 @@ def milliseconds(value_seconds: float) -> float:
 def magnitude(value: float) -> float:
     """The value without its sign."""
     return abs(value)
+
+
+@register.filter
+def trend(group: Mapping[str, Any]) -> str:
+    """How a group's lag changes: `+3.2/s`, `steady`, `unknown`."""
+    if group["waiting"] == 0:
+        return "–"
+    change = group["trend"]
+    if change is None:
+        return "unknown"
+    return f"{change:+,.1f}/s" if abs(change) >= 0.05 else "steady"
+
+
+@register.filter
+def over(group: Mapping[str, Any]) -> str:
+    """When a group will have caught up: `in ~4 min`, `falls behind`."""
+    if group["lag"] == 0:
+        return "caught up"
+    if group["drain_seconds"] is not None:
+        return f"in ~{_roughly(group['drain_seconds'])}"
+    if group["paused_by"] is not None:
+        return "when resumed"
+    if group["waiting"] == 0:
+        return "–"  # the rest is in hand
+    if group["trend"] is None:
+        return "unknown"
+    return "falls behind" if group["trend"] >= 0.05 else "not so soon"
+
+
+def _roughly(seconds: int) -> str:
+    units = ((86_400, "d"), (3_600, "h"), (60, "min"))
+    return next((f"{round(seconds / unit)} {name}" for unit, name in units if seconds >= unit), f"{max(seconds, 1)} s")

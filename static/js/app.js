@@ -8,7 +8,7 @@ import "./payload-tree.js";
 import "./overview-page.js";
 import "./flow-map.js";
 import "./live-tail.js";
-import "./system-page.js";
+import "./refreshed-page.js";
 import "./search-box.js";
 import "./trace-page.js";
 import "./trace-panel.js";

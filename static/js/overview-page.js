@@ -112,7 +112,7 @@ function total(values) {
 
 function cell(row, name, words, classes = {}) {
   const node = row.querySelector(`[data-cell="${name}"]`);
-  text(node, words);
+  text(node.querySelector("a") ?? node, words);
   for (const [look, on] of Object.entries(classes)) node.classList.toggle(look, Boolean(on));
 }
 

@@ -94,7 +94,7 @@ def _listen(context: BrowserContext) -> list[str]:
 def newest_order(page: Page) -> None:
     """From the overview to the topic, and there to the newest order's trace."""
     page.goto("/")
-    page.locator('tr[data-topic="orders"] a').click()
+    page.locator('tr[data-topic="orders"] a.open').click()
     page.locator('tr[data-row][data-type="order_placed"] a').first.click()
     page.wait_for_url(re.compile(r"/traces/"))
 
@@ -232,9 +232,51 @@ def test_the_system_page_stays_current_and_keeps_the_focus(page: Page) -> None:
     expect(page).to_have_title("System · Fanlight")
 
 
+def test_rows_of_consumers_stay_where_they_are_while_the_pointer_is_on_them(page: Page) -> None:
+    page.goto("/")
+    page.keyboard.press("g")
+    page.keyboard.press("c")
+    expect(page).to_have_title("Consumers · Fanlight")
+    rows = page.locator("#group-rows > tr")
+    expect(rows.nth(1)).to_be_visible()
+    order = "() => [...document.querySelectorAll('#group-rows > tr')].map((row) => row.id)"
+    sorted_by_server = page.evaluate(order)
+    rows.first.hover()
+    page.evaluate("() => { const rows = document.querySelector('#group-rows'); rows.prepend(rows.lastElementChild) }")
+    seen = page.evaluate(order)
+    assert seen != sorted_by_server
+    for _ in range(2):
+        page.wait_for_event("requestfinished", lambda request: "/consumers/body/" in request.url)
+    assert page.evaluate(order) == seen
+    page.mouse.move(1, 1)
+    expect(rows.last).to_have_attribute("id", re.compile("row-"))
+    page.wait_for_function(f"(seen) => JSON.stringify(({order})()) !== JSON.stringify(seen)", arg=seen)
+
+
+def test_a_group_and_a_kind_of_dead_letter_are_a_click_away(page: Page) -> None:
+    page.goto("/consumers/?topic=orders")
+    page.get_by_role("link", name="email", exact=True).click()
+    expect(page).to_have_title("email on orders · Fanlight")
+    expect(page.get_by_text("manage.py pause orders email")).to_be_visible()
+    page.keyboard.press("g")
+    page.keyboard.press("d")
+    expect(page).to_have_title("Dead letters · Fanlight")
+    expect(page.locator("live-status [role=status]")).to_have_text("live, every 3 s")
+
+
 def test_no_page_has_inline_script_or_style(page: Page) -> None:
     newest_order(page)
-    for address in (page.url, "/", "/topics/", "/topics/orders/", "/search/", "/search/?q=state:dead", "/system/"):
+    more = ("/consumers/", "/consumers/orders/email/", "/dead/")
+    for address in (
+        page.url,
+        "/",
+        "/topics/",
+        "/topics/orders/",
+        "/search/",
+        "/search/?q=state:dead",
+        "/system/",
+        *more,
+    ):
         answer = page.request.get(address)
         assert answer.ok
         _assert_nothing_inline(answer.text())

@@ -25,7 +25,7 @@ def keys(client: Client, publisher: Publisher) -> Iterator[Keys]:
     publisher.publish_many([publisher.draft("orders", "t", n) for n in range(4)])
     client.run(operations.subscribe(made, "email", SubscriptionRecord(), start="0-0", worker="w"))
     taken = client.run(operations.take_new(made, "email", "w#0", count=9, block_ms=None)).events
-    failures = [Failure("TimeoutError" if n % 2 else "ValueError", "no") for n in range(4)]
+    failures = [Failure("TimeoutError" if n % 2 else "ValueError", "no", fingerprint=f"f{n}") for n in range(4)]
     records = [
         Record(Step.DEAD_LETTERED, event.entry, 1, failure=failure)
         for event, failure in zip(taken, failures, strict=True)
@@ -54,6 +54,12 @@ def test_all_are_handed_back(client: Client, keys: Keys) -> None:
 def test_only_those_of_an_error_and_no_more_than_asked(client: Client, keys: Keys) -> None:
     assert "1 dead letters replayed" in run("orders", "email", "--error", "TimeoutError", "--limit", "1")
     assert left(client, keys) == ["ValueError", "ValueError", "TimeoutError"]
+
+
+def test_only_those_that_failed_alike(client: Client, keys: Keys) -> None:
+    assert "1 dead letters replayed" in run("orders", "email", "--fingerprint", "f1")
+    assert left(client, keys) == ["ValueError", "ValueError", "TimeoutError"]
+    assert "0 dead letters replayed" in run("orders", "email", "--fingerprint", "f2", "--error", "TimeoutError")
 
 
 def test_a_dry_run_changes_nothing(client: Client, keys: Keys) -> None:

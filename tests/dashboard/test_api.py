@@ -119,7 +119,7 @@ def test_the_answers_about_the_bus_itself_are_as_described(
     assert {entry["attempt"] for entry in entries} == {1}
     assert groups["fraud"]["cause"] == "All 7 pending events failed and wait to be attempted again."
     assert (groups["fraud"]["lag"], groups["stock"]["lag"], groups["stock"]["dead"]) == (7, 0, 7)
-    assert groups["stock"]["cause"] == "Nothing to do."
+    assert groups["stock"]["cause"] == "7 dead letters wait for you."
     assert [(sorted(worker["groups"]), worker["alive"]) for worker in workers] == [(["fraud", "stock"], True)]
     (kind,) = _get(reader, "/dead-letters")["kinds"]
     assert (kind["count"], kind["groups"], kind["error"]) == (
