@@ -15,7 +15,7 @@ import bus
 from bus import wire
 from tests.faults import effects
 
-TOPIC = "orders"
+TOPIC = "attacked"
 PARTITIONS = 2
 ORDERED = {"ledger"}
 WITH_INBOX = {"ledger", "stock"}
