@@ -80,7 +80,10 @@ class Surroundings:
     def _standings_at(self, place: PartitionRow) -> dict[str, Standing]:
         return {
             group: Standing(
-                order_of(state.last_delivered), self.last_number(place.id, group), self.state.workers_alive(group)
+                order_of(state.last_delivered),
+                self.last_number(place.id, group),
+                self.state.workers_alive(group),
+                state.paused_by,
             )
             for (topic, number, group), state in self.state.groups.items()
             if (topic, number) == (place.topic, place.number)

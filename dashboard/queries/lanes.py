@@ -23,11 +23,19 @@ _ATTEMPT_STATES: Final = {
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """Where a group stands in a partition: what it was last handed, and who works for it."""
+    """Where a group stands in a partition: what it was last handed, who works for it, and who paused it."""
 
     last_delivered: tuple[int, int]
     last_number: int | None  # None: unknown
     workers: int
+    paused_by: str = ""
+
+    @property
+    def obstacle(self) -> str:
+        """What keeps the group from taking anything."""
+        if self.paused_by:
+            return f"paused by {self.paused_by[:60]}"
+        return "" if self.workers else "no live worker"
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -118,8 +126,8 @@ def _note(state: str, place: Place, delivery: Row | None, standing: Standing | N
         return "server away" if away else _waiting_note(place, delivery, standing)
     if state == State.RUNNING:
         return "" if delivery else "no record yet"
-    if state == State.RETRYING and standing is not None and not standing.workers:
-        return f"no live worker · {error}" if error else "no live worker"
+    if state == State.RETRYING and standing is not None and standing.obstacle:
+        return f"{standing.obstacle} · {error}" if error else standing.obstacle
     if state == State.LOST:
         return "its event is gone from the stream"
     if state == State.SKIPPED:
@@ -139,7 +147,7 @@ def _forgotten_note(state: str, error: str) -> str:
 def _waiting_note(place: Place, delivery: Row | None, standing: Standing | None) -> str:
     if standing is None:
         return "the group is gone from the server"
-    reasons = [] if standing.workers else ["no live worker"]
+    reasons = [standing.obstacle] if standing.obstacle else []
     if delivery is not None and delivery["worker"]:
         reasons.append("given back")
     elif standing.last_number is not None and (ahead := place.number - standing.last_number - 1) > 0:

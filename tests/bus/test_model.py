@@ -561,11 +561,11 @@ def replace(old: str, new: str) -> Change:
             replace("free_key(key, id, now)\n    end\n    records", "end\n    records"),
         ),  # (2) blocked for ever
         ("discard", replace("redis.call('XDEL', DEAD, ARGV[at])", "")),  # (5) dead and discarded
-        ("take_due", replace("if paused then", "if false then")),  # taken while paused
+        ("take_due", replace("if control[1] then", "if false then")),  # taken while paused
         ("rewind", replace("redis.call('XACK', EVENTS, group, unpack(ids))", "")),  # (1) pending and yet to come
         ("rewind", replace("free_key(holders[i], holders[i + 1], now)", "")),  # (2) a key held by nobody
         ("rewind", replace("undone = undone + redis.call('XDEL', letters, last)", "")),  # (5) dead and yet to come
-        ("take_due", replace("alone = suspect and id or ''", "")),  # taken beside others
+        ("take_ordered", replace("alone = suspect and id or ''", "")),  # taken beside others
         ("rebase", replace("math.max(now, waiting[i + 1] - fell)", "waiting[i + 1]")),  # (1) due when the clock is back
         ("trim", replace("if is_older(needed, floor) then floor = needed end", "")),  # (6)
         ("publish", replace("known = redis.call('GET', KEYS[key]) or mine[KEYS[key]]", "known = nil")),  # (7)

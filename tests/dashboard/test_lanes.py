@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from bus.journal import Step
@@ -75,6 +76,13 @@ def test_nobody_works_for_the_group() -> None:
 def test_a_retry_that_nobody_will_make_says_so() -> None:
     found = lane(Happened(delivery(State.RETRYING, error="ValueError: no")), standing(42, workers=0))
     assert found["note"] == "no live worker · ValueError: no"
+
+
+def test_what_a_paused_group_has_yet_to_do_says_who_paused_it() -> None:
+    where = msgspec.structs.replace(standing(39), paused_by="ann")
+    assert lane(where=where)["note"] == "paused by ann · behind 2"
+    failed = Happened(delivery(State.RETRYING, error="ValueError: no"))
+    assert lane(failed, where)["note"] == "paused by ann · ValueError: no"
 
 
 def test_nothing_is_claimed_while_the_server_is_away() -> None:
