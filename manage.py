@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import sys
 
-from bus import lifeline
+from bus import folder, lifeline
 from bus.errors import BusError
 
 
@@ -14,9 +14,12 @@ def main(arguments: list[str]) -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
     arguments = choose_data_folder(arguments)
     lifeline.watch_pipe()
+    from django.conf import settings
     from django.core.management import execute_from_command_line
 
     try:
+        if settings.DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+            folder.prepare(settings.DATA_FOLDER)  # SQLite makes its file, but not the folder
         execute_from_command_line(arguments)
     except BusError as error:
         sys.exit(f"error: {' '.join(str(error).split())}")

@@ -347,6 +347,8 @@ class Bus(RuleBasedStateMachine):
         self._run(b"HSET", self.keys.meta, b"clock:" + name.encode(), future)
         assert self.client.run(operations.rebase(self.keys, name, "w")) > FAR_MS
         assert self.client.run(operations.rebase(self.keys, name, "w")) == 0
+        soon = b"%d" % ((int(time.time()) + 60) * 1000)
+        assert self._run(b"ZCOUNT", self.keys.due(name), soon, b"+inf") == 0, "(1) due when the clock has caught up"
         group.controls["rebased"] += 1
         for delivery in group.deliveries:
             if delivery.state == "far":
@@ -373,12 +375,15 @@ class Bus(RuleBasedStateMachine):
     def the_server_holds_what_the_model_says(self) -> None:
         """Asked in one round trip, since it is asked after every step."""
         rows, journal, *lists = self.client.run(self._look())
-        for (name, group), (pending, due, parked) in zip(self.groups.items(), batched(lists, 3), strict=True):
+        for (name, group), (pending, due, parked, *given_up) in zip(
+            self.groups.items(), batched(lists, 5), strict=True
+        ):
             found = {row[0].decode(): (row[1].decode(), row[3]) for row in pending}
             expected = {d.entry: (d.owner if d.state == "held" else "~", d.count) for d in group.pending()}
             assert found == expected, f"(1) (5) the pending list of {name} is not what it should be"
             assert {one.decode() for one in due} == {d.entry for d in group.pending() if d.state in ("due", "far")}
             assert parked == sum(d.state == "parked" for d in group.pending()), "(1) parked"
+            assert given_up == [len(group.dead), len(group.discarded)], "(5) dead letters"
         there = {row[0].decode() for row in rows}
         settled = ("done", "dead", "discarded")
         needed = {d.entry for group in self.groups.values() for d in group.deliveries if d.state not in settled}
@@ -395,6 +400,8 @@ class Bus(RuleBasedStateMachine):
                 (b"XPENDING", self.keys.events, name.encode(), b"-", b"+", b"10000"),
                 (b"ZRANGE", self.keys.due(name), b"0", b"-1"),
                 (b"ZCARD", self.keys.parked(name)),
+                (b"XLEN", self.keys.dead(name)),
+                (b"XLEN", self.keys.discarded(name)),
             ]
         return Operation(commands, list)
 
