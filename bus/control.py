@@ -59,7 +59,7 @@ def rewind(keys: Keys, group: str, after: str, *, who: str, reason: str = "") ->
 
     def parse(replies: list[Any]) -> Moved:
         if replies[0] is None:
-            raise _no_group(keys, group)
+            raise no_group(keys, group)
         said, *rest = replies[0]
         if said == b"moved":
             return Moved(rest[0].decode(), rest[1].decode(), int(rest[2]))
@@ -119,14 +119,15 @@ def discarded(keys: Keys, group: str, *, after: str = "", count: int = MAX_BATCH
 def _pause(keys: Keys, group: str, who: str, control: Control) -> Operation[bool]:
     def parse(replies: list[Any]) -> bool:
         if replies[0] is None:
-            raise _no_group(keys, group)
+            raise no_group(keys, group)
         return bool(replies[0])
 
     args = [group.encode(), who.encode(), msgspec.msgpack.encode(control)]
     return Operation([call("pause", keys.of_group(group), args)], parse, tolerated={"NOGROUP": None})
 
 
-def _no_group(keys: Keys, group: str) -> GroupInvalid:
+def no_group(keys: Keys, group: str) -> GroupInvalid:
+    """The error for a group that is not there."""
     return GroupInvalid(
         f"expected a group that is subscribed to {keys.topic} (partition {keys.partition}), got {group!r};"
         " 'manage.py groups' lists them"

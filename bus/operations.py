@@ -216,7 +216,7 @@ def release(keys: Keys, group: str, owner: str) -> Operation[int]:
     args = [group.encode(), owner.encode(), b"%d" % MAX_BATCH]
     return Operation(
         [call("release", keys.of_group(group), args)],
-        lambda replies: 0 if replies[0] is MISSING else int(replies[0]),
+        _counted,
         tolerated={"NOGROUP": MISSING},
     )
 
@@ -256,7 +256,7 @@ def reclaim(
         args += (owner.encode("utf-8", "surrogateescape"), b"%d" % idle_ms)
     return Operation(
         [call("reclaim", keys.of_group(group), args)],
-        lambda replies: 0 if replies[0] is MISSING else int(replies[0]),
+        _counted,
         tolerated={"NOGROUP": MISSING},
     )
 
@@ -300,7 +300,7 @@ def reap(keys: Keys, group: str) -> Operation[int]:
     args = [group.encode(), b"%d" % FORGET_WORKER_MS, b"%d" % MAX_BATCH]
     return Operation(
         [call("reap", keys.of_group(group), args)],
-        lambda replies: 0 if replies[0] is MISSING else int(replies[0]),
+        _counted,
         tolerated={"NOGROUP": MISSING},
     )
 
@@ -331,6 +331,10 @@ def entry_order(entry: str) -> tuple[int, int]:
 def _taken(keys: Keys, rows: list[Any], next_due: int, alone: bytes, control: list[bytes | None]) -> Taken:
     events = [_event(keys, row[0], row[1], row[2], row[3]) for row in rows]
     return _controlled(Taken(events, next_due if next_due >= 0 else None, alone=alone.decode()), control)
+
+
+def _counted(replies: list[Any]) -> int:
+    return 0 if replies[0] is MISSING else int(replies[0])
 
 
 def _controlled(taken: Taken, control: list[bytes | None]) -> Taken:

@@ -9,7 +9,9 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from bus.errors import GroupInvalid, PositionInvalid
+from bus import inspect
+from bus.control import no_group
+from bus.errors import PositionInvalid
 from bus.keys import Keys
 from bus.operations import entry_order
 from bus.streams import Client
@@ -50,15 +52,15 @@ def parse(text: str, *, now: datetime) -> Wanted:
 def position_of(keys: Keys, group: str) -> Operation[str]:
     """The entry that the group was given last. Raises `GroupInvalid` when there is no such group."""
 
-    def parse_groups(replies: list[Any]) -> str:
-        for flat in replies[0] or ():
-            pairs = iter(flat)
-            row = dict(zip(pairs, pairs, strict=True))
-            if row[b"name"] == group.encode():
-                return str(row[b"last-delivered-id"].decode())
-        raise GroupInvalid(f"expected a group that is subscribed to {keys.topic}, got {group!r}")
+    asked = inspect.groups(keys.prefix, [(keys.topic, keys.partition)])
 
-    return Operation([(b"XINFO", b"GROUPS", keys.events)], parse_groups, tolerated={"ERR": None})
+    def parse_groups(replies: list[Any]) -> str:
+        for _, row in asked.parse(replies):
+            if row["name"] == group:
+                return str(row["last-delivered-id"])
+        raise no_group(keys, group)
+
+    return Operation(asked.commands, parse_groups, tolerated=asked.tolerated)
 
 
 def resolve(client: Client, keys: Keys, position: str, wanted: Wanted) -> str:
