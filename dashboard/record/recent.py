@@ -18,7 +18,9 @@ from dashboard.record.spans import Span, forgotten_at
 from dashboard.sql import slices, spread
 
 MAX_KNOWN: Final = 20_000
-_EVENTS: Final = "SELECT id, entry, correlation_id, type FROM dashboard_event WHERE partition_id = %s AND entry IN (…)"
+_EVENTS: Final = (
+    "SELECT id, entry, correlation_id, type, at_ms FROM dashboard_event WHERE partition_id = %s AND entry IN (…)"
+)
 _DELIVERIES: Final = (
     'SELECT event_id, "group", state, attempt, ended, worker, due_ms, delivered_ms, started_ms, settled_ms,'
     " duration_us, error, fingerprint, moved_ms FROM dashboard_delivery WHERE event_id IN (…)"
@@ -31,6 +33,7 @@ class Known(msgspec.Struct):
     pk: int
     trace: str
     type: str
+    at_ms: int
     deliveries: dict[str, Progress] = msgspec.field(default_factory=dict)
 
 
@@ -66,7 +69,7 @@ class Recent:
         cursor.execute(spread(_EVENTS, len(entries)), [partition_id, *entries])
         spans = self.forgotten.get(partition_id, ())
         there = [row for row in cursor.fetchall() if forgotten_at(spans, number_of(row[0])) is None]
-        found = {row[0]: (row[1], Known(row[0], row[2], row[3])) for row in there}
+        found = {row[0]: (row[1], Known(row[0], *row[2:])) for row in there}
         if found:
             cursor.execute(spread(_DELIVERIES, len(found)), list(found))
         for row in cursor.fetchall():
