@@ -13,6 +13,7 @@ from dashboard.queries.letters import letters
 from dashboard.queries.overview import overview
 from dashboard.queries.pending import pending
 from dashboard.queries.search import search
+from dashboard.queries.series import series
 from dashboard.queries.suggest import suggest
 from dashboard.queries.system import system
 from dashboard.queries.topics import topic, topics
@@ -32,6 +33,7 @@ __all__ = [
     "parse",
     "pending",
     "search",
+    "series",
     "suggest",
     "system",
     "topic",

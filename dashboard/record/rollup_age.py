@@ -16,7 +16,7 @@ from django.db.backends.utils import CursorWrapper
 from dashboard.record.rollups import COLUMNS, SPAN_MS, STORE, Bucket, cell, stored
 
 SPANS_MS: Final = (SPAN_MS, 60_000, 600_000)
-KEPT_MS: Final = (3 * 3_600_000, 2 * 86_400_000, 35 * 86_400_000)  # how long each span is kept
+KEPT_MS: Final = (75 * 60_000, 25 * 3_600_000, 35 * 86_400_000)  # how long each span is kept
 AHEAD_MS: Final = 86_400_000  # a stranger's entries may lie in any year: later than this nobody looks
 PORTION: Final = 100  # coarse spans of time in one transaction
 VERSIONS_KEPT_MS: Final = 400 * 86_400_000
