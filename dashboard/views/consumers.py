@@ -16,6 +16,7 @@ from django.views.decorators.http import require_safe
 
 from dashboard import queries
 from dashboard.queries.groups import CONDITIONS, is_behind
+from dashboard.views.charts import over_time
 
 MAX_ROWS: Final = 50
 MOST_ROWS: Final = 500
@@ -55,7 +56,7 @@ def body(request: HttpRequest) -> HttpResponse:
 @require_safe
 def group(request: HttpRequest, topic: str, group: str) -> HttpResponse:
     """One group on one topic."""
-    return render(request, "consumers/group.html", _found(topic, group))
+    return render(request, "consumers/group.html", {**_found(topic, group), **over_time(request, topic, group)})
 
 
 @require_safe
@@ -122,7 +123,9 @@ def _found(topic: str, name: str) -> dict[str, Any]:
         raise Http404(f"no group {name} on {topic}")
     pending = queries.pending(topic, name, limit=MAX_PENDING)["entries"]
     workers = queries.workers()["workers"]
+    recent = queries.series(topic, name)
     return {
+        "types": recent["types"] if recent else [],
         "group": _shown(found),
         "pending": pending,
         "of_pending": max(found["pending"] or 0, len(pending or ())),  # asked for a moment apart
