@@ -83,9 +83,16 @@ def _told(row: dict[str, Any], counts: Rates, state: BusState, *, now_ms: int, f
         "trend": trend,
         "drain_seconds": None if row["paused_by"] and row["lag"] else drain_seconds(row["lag"], trend),
         "seen_ms": beat_ms,
+        "versions": _versions(row["group"], state),
     }
     told["condition"] = condition(told)
     return {**told, "cause": cause(told, now_ms, available=state.available)}
+
+
+def _versions(group: str, state: BusState) -> list[str]:
+    """The versions of the code that the group's live workers run."""
+    own = (worker.version for worker in state.workers if worker.alive and group in worker.groups)
+    return sorted({version for version in own if version})
 
 
 def drain_seconds(lag: int | None, trend: float | None) -> int | None:

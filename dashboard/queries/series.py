@@ -17,7 +17,7 @@ from dashboard.queries.lag import partitions
 from dashboard.record.histogram import quantile
 from dashboard.record.rollup_age import SPANS_MS
 from dashboard.record.rollups import COLUMNS, NOBODY, OTHERS, Cell, cell
-from dashboard.sql import rows, rows_in, spread
+from dashboard.sql import rows, rows_in
 
 RANGES: Final = {"15m": (900_000, 10_000), "1h": (3_600_000, 30_000), "24h": (86_400_000, 600_000)}
 USUAL: Final = "15m"
@@ -29,11 +29,16 @@ _CELLS: Final = (
     f" AND partition_id IN (…) LIMIT {MAX_CELLS}"
 )
 _FIRST: Final = (
-    'SELECT MIN(start_ms) AS first_ms FROM dashboard_rollup WHERE "group" = %s AND span_ms = %s AND partition_id IN (…)'
+    'SELECT MIN(start_ms) AS first_ms FROM dashboard_rollup WHERE "group" = %s'
+    " AND span_ms IN (%s, %s, %s) AND partition_id IN (…)"
+)
+_RECENT_LAG: Final = (
+    'SELECT topic, "group", start_ms, lag FROM dashboard_lagsample'
+    " WHERE span_ms = %s AND start_ms >= %s AND start_ms < %s"
 )
 _SAMPLES: Final = (
-    'SELECT "group", start_ms, lag, age_ms FROM dashboard_lagsample'
-    ' WHERE topic = %s AND "group" IN (…) AND span_ms IN (%s, %s, %s) AND start_ms >= %s AND start_ms < %s'
+    "SELECT start_ms, lag, age_ms FROM dashboard_lagsample"
+    ' WHERE topic = %s AND "group" = %s AND span_ms IN (%s, %s, %s) AND start_ms >= %s AND start_ms < %s'
 )
 
 
@@ -93,18 +98,11 @@ def lag_sparks(groups: Iterable[tuple[str, str]], now_ms: int) -> dict[tuple[str
     """The lag of each group of each topic over the last five minutes, a point for ten seconds."""
     to_ms = now_ms - now_ms % 10_000
     over = Window(to_ms - 300_000, to_ms, 10_000)
-    by_topic: dict[str, list[str]] = defaultdict(list)
-    for topic, group in groups:
-        by_topic[topic].append(group)
-    found: dict[tuple[str, str], dict[int, int]] = defaultdict(dict)
-    for topic, names in by_topic.items():
-        for row in _sample_rows(topic, names, over):
-            found[topic, row["group"]][row["start_ms"]] = row["lag"]
-    return {
-        (topic, group): [found[topic, group].get(at) for at in over.starts]
-        for topic, names in by_topic.items()
-        for group in names
-    }
+    found: dict[tuple[str, str], dict[int, int]] = {name: {} for name in groups}
+    for row in rows(_RECENT_LAG, [SPANS_MS[0], over.from_ms, over.to_ms]):
+        if (name := (row["topic"], row["group"])) in found:
+            found[name][row["start_ms"]] = row["lag"]
+    return {name: [lag.get(at) for at in over.starts] for name, lag in found.items()}
 
 
 Cells = Mapping[int, Mapping[str, Cell]]  # by start and type
@@ -136,12 +134,8 @@ def _types(pids: Sequence[int], group: str) -> frozenset[str] | None:
 
 def _known(pids: Sequence[int], over: Window, now_ms: int) -> range:
     """The points that are recorded: from the topic's first on, up to where recording is."""
-    firsts = [
-        row["first_ms"]
-        for span in SPANS_MS
-        for row in rows_in(_FIRST, pids, before=[NOBODY, span])
-        if row["first_ms"] is not None
-    ]
+    found = rows_in(_FIRST, pids, before=[NOBODY, *SPANS_MS])
+    firsts = [row["first_ms"] for row in found if row["first_ms"] is not None]
     first = min(firsts, default=over.to_ms)
     recorders = recordings()
     lives = any(now_ms - row["beat_ms"] < SILENT_MS for row in recorders)
@@ -182,19 +176,10 @@ def _ms(length_us: float | None) -> float | None:
 def _samples(topic: str, group: str, over: Window) -> dict[int, tuple[int, int]]:
     """Lag and age by point, the worst within it."""
     found: dict[int, tuple[int, int]] = {}
-    for row in _sample_rows(topic, [group], over):
+    for row in rows(_SAMPLES, [topic, group, *SPANS_MS, over.from_ms, over.to_ms]):
         at = over.point(row["start_ms"])
         lag, age_ms = found.get(at, (0, 0))
         found[at] = max(lag, row["lag"]), max(age_ms, row["age_ms"])
-    return found
-
-
-def _sample_rows(topic: str, groups: Sequence[str], over: Window) -> list[dict[str, Any]]:
-    after = [*SPANS_MS, over.from_ms, over.to_ms]
-    found = []
-    for start in range(0, len(groups), 100):
-        some = groups[start : start + 100]
-        found += rows(spread(_SAMPLES, len(some)), [topic, *some, *after])
     return found
 
 

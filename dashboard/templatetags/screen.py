@@ -18,6 +18,7 @@ from django.utils.safestring import SafeString
 register = template.Library()
 
 SPRITE: Final = "vendor/lucide-1.62.0-cut.svg"
+SPARK_LEAST: Final = 20  # events behind that fill a sparkline at least: one or two are no mountain
 _LATEST_MS: Final = 253402300799000  # datetime ends with the year 9999
 _AGES: Final = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"))
 
@@ -163,7 +164,7 @@ def spark_line(values: Sequence[float | None]) -> SafeString:
     known = [value for value in values if value is not None]
     if not known:
         return format_html('<span class="muted" title="{}">–</span>', "Nobody has measured it in this time")
-    top, step = max(1.0, *known), 120 / max(1, len(values) - 1)
+    top, step = max(float(SPARK_LEAST), *known), 120 / max(1, len(values) - 1)
     runs: list[list[str]] = [[]]
     for index, value in enumerate(values):
         if value is None:

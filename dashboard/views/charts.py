@@ -57,7 +57,7 @@ PLOTS: Final = (
         (
             Line("handled_p50_ms", "handler p50", "duration", "main", "Handler p50"),
             Line("handled_p95_ms", "p95", "duration", "strong", "Handler p95"),
-            Line("settled_p95_ms", "publish → settled p95", "duration", "second", "Settled p95"),
+            Line("settled_p95_ms", "settled p95", "duration", "second", "Settled p95"),
         ),
     ),
     Plot(
@@ -89,6 +89,7 @@ def over_time(request: HttpRequest, topic: str, group: str) -> dict[str, Any]:
     return {
         "series": found,
         "range": name,
+        "range_word": WORDS[name],
         "ranges": [{"name": one, "word": WORDS[one]} for one in RANGES],
         "plots": [_plot(plot, found) for plot in PLOTS] if found else [],
         "heads": [line.head for plot in PLOTS for line in plot.lines],

@@ -100,7 +100,7 @@ class LagChart extends HTMLElement {
 
   #take(fresh) {
     for (const name of ["range", "step"]) this.dataset[name] = fresh.dataset[name];
-    for (const part of [".segments", "tbody", "summary", "script"])
+    for (const part of [".segments", ".types", ".points tbody", "summary", "script"])
       this.querySelector(part).replaceWith(fresh.querySelector(part));
     for (const figure of this.querySelectorAll("[data-plot]")) {
       const empty = fresh.querySelector(`[data-plot="${figure.dataset.plot}"]`).hasAttribute("data-empty");

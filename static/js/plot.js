@@ -3,6 +3,7 @@ import { measured } from "./words.js";
 
 const GAP = "group"; // charts with the same key share one crosshair
 const FONT = "11px Inter, system-ui, sans-serif";
+const SIDE = 52; // both sides alike, so that one moment is at one place in all charts
 const root = document.documentElement;
 
 export function drawn(figure, series, show) {
@@ -33,8 +34,8 @@ function options(figure, holder, keys, show) {
     width: Math.max(holder.clientWidth, 100),
     height: holder.clientHeight,
     legend: { show: false },
-    padding: [8, units.length > 1 ? 0 : 12, 0, 0],
-    ...(root.dataset.time === "utc" && { tzDate: (at) => window.uPlot.tzDate(new Date(at * 1000), "Etc/UTC") }),
+    padding: [8, units.length > 1 ? 0 : SIDE, 0, 0],
+    tzDate: zoned,
     cursor: {
       sync: { key: GAP },
       y: false,
@@ -43,13 +44,22 @@ function options(figure, holder, keys, show) {
     },
     scales: Object.fromEntries(units.map((unit) => [unit, { range: fromZero(unit) }])),
     axes: [
-      { stroke: quiet, font: FONT, size: 24, gap: 4, space: 64, grid: { show: false }, ticks: { ...grid, size: 4 } },
+      {
+        stroke: quiet,
+        font: FONT,
+        size: 24,
+        gap: 4,
+        space: 64,
+        grid: { show: false },
+        ticks: { ...grid, size: 4 },
+        values: (_, seconds) => seconds.map(clock),
+      },
       ...units.map((unit, at) => ({
         scale: unit,
         side: at ? 1 : 3,
         stroke: quiet,
         font: FONT,
-        size: 56,
+        size: SIDE,
         gap: 4,
         space: 28,
         grid: at ? { show: false } : grid,
@@ -60,6 +70,16 @@ function options(figure, holder, keys, show) {
     series: [{}, ...keys.map((key) => stroke(key))],
     hooks: { setCursor: [({ cursor }) => cursor.event && show(cursor.idx ?? null)] },
   };
+}
+
+function zoned(seconds) {
+  const date = new Date(seconds * 1000);
+  return root.dataset.time === "utc" ? window.uPlot.tzDate(date, "Etc/UTC") : date;
+}
+
+function clock(seconds) {
+  const date = zoned(seconds);
+  return [date.getHours(), date.getMinutes()].map((part) => String(part).padStart(2, "0")).join(":");
 }
 
 function stroke({ line, unit, look, colour }) {
