@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import include, path, re_path
 
 from dashboard import any_id, login  # noqa: F401  with any_id comes `<id:…>`
-from dashboard.views import consumers, dead_letters, overview, searching, system, topics, traces
+from dashboard.views import charts, consumers, dead_letters, overview, searching, system, topics, traces
 
 # An id may hold slashes, so the fixed endings are matched before the bare id.
 urlpatterns = [
@@ -17,6 +17,7 @@ urlpatterns = [
     path("consumers/", consumers.consumers, name="consumers"),
     path("consumers/body/", consumers.body, name="consumers-body"),
     path("consumers/<str:topic>/<id:group>/body/", consumers.group_body, name="group-body"),
+    path("consumers/<str:topic>/<id:group>/charts/", charts.charts, name="group-charts"),
     path("consumers/<str:topic>/<id:group>/", consumers.group, name="group"),
     path("dead/", dead_letters.dead_letters, name="dead-letters"),
     path("dead/body/", dead_letters.body, name="dead-letters-body"),

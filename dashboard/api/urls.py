@@ -15,6 +15,7 @@ urlpatterns = [
     path("history", views.history, name="api-history"),
     path("topics", views.topics, name="api-topics"),
     path("groups", views.groups, name="api-groups"),
+    path("groups/<str:topic>/<id:group>/series", views.series, name="api-series"),
     path("pending", views.pending, name="api-pending"),
     path("dead-letters", views.dead_letters, name="api-dead-letters"),
     path("workers", views.workers, name="api-workers"),

@@ -14,6 +14,7 @@ from dashboard.queries.dead_letters import MAX_KINDS
 from dashboard.queries.language import MAX_LENGTH
 from dashboard.queries.pending import MAX_ENTRIES
 from dashboard.queries.search import MAX_PER_PAGE, PER_PAGE
+from dashboard.queries.series import RANGES, USUAL
 
 DESCRIPTION: Final = Path(__file__).with_name("openapi.json")
 
@@ -72,6 +73,15 @@ def topics(_request: HttpRequest) -> dict[str, Any]:
 def groups(request: HttpRequest) -> dict[str, Any]:
     """Groups with lag, trend, drain time and cause."""
     return queries.groups(request.GET.get("topic") or None)
+
+
+@endpoint
+def series(request: HttpRequest, topic: str, group: str) -> dict[str, Any]:
+    """A group over time."""
+    name = request.GET.get("range", USUAL)
+    if name not in RANGES:
+        raise Refused(f"expected range to be one of {', '.join(RANGES)}, got {ascii(name)[:40]}")
+    return _there(queries.series(topic, group, name), "topic", topic)
 
 
 @endpoint

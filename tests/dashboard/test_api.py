@@ -62,6 +62,7 @@ ADDRESSES = {  # as the description names them → as they are asked here
     "/history": "/api/history?key=o-1",
     "/topics": "/api/topics",
     "/groups": "/api/groups",
+    "/groups/{topic}/{group}/series": "/api/groups/orders/email/series?range=1h",
     "/pending": "/api/pending?topic=orders&group=email",
     "/dead-letters": "/api/dead-letters",
     "/workers": "/api/workers",
