@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 
 class DashboardConfig(AppConfig):
@@ -10,3 +11,8 @@ class DashboardConfig(AppConfig):
 
     name = "dashboard"
     verbose_name = "Fanlight"
+
+    def ready(self) -> None:
+        from dashboard.actions import roles  # needs models, so not sooner
+
+        post_migrate.connect(roles.make, sender=self, dispatch_uid="roles")

@@ -23,6 +23,9 @@ DATA_FOLDER = Path(BUS.get("data_folder") or os.environ.get("BUS_DATA") or defau
 # Names of values that are secrets, beside those of dashboard/record/masking.py: never stored, never shown.
 MASKED_NAMES = environment.listed("MASKED_NAMES", default=[])
 
+# What a user may who was given no role: viewer, payload viewer, operator or admin.
+DEFAULT_ROLE = environment.one_of("DEFAULT_ROLE", ("viewer", "payload viewer", "operator", "admin"))
+
 DEBUG = environment.flag("DEBUG", default=False)
 SECRET_KEY = environment.secret_key(DATA_FOLDER)
 ALLOWED_HOSTS = environment.listed("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
