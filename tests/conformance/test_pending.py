@@ -2,7 +2,6 @@
 
 from tests.bus.test_pending import (  # noqa: F401
     keys,
-    test_a_reply_that_is_lost_and_asked_for_again_does_nothing_twice,
     test_a_retry_that_is_released_need_not_wait,
     test_a_skipped_entry_leaves_the_group_unhandled,
     test_an_entry_that_is_given_up_is_a_dead_letter_that_can_be_replayed,
