@@ -5,6 +5,8 @@ from __future__ import annotations
 from django.apps import AppConfig
 from django.db.models.signals import post_migrate
 
+from bus.management.groups import Keeper
+
 
 class DashboardConfig(AppConfig):
     """Records what happens on the bus and shows it."""
@@ -13,6 +15,7 @@ class DashboardConfig(AppConfig):
     verbose_name = "Fanlight"
 
     def ready(self) -> None:
-        from dashboard.actions import roles  # needs models, so not sooner
+        from dashboard.actions import commands, roles  # need models, so not sooner
 
+        Keeper.keep = staticmethod(commands.kept)
         post_migrate.connect(roles.make, sender=self, dispatch_uid="roles")

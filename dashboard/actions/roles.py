@@ -12,11 +12,11 @@ from fnmatch import fnmatchcase
 from typing import Any, Final, NamedTuple
 
 from django.conf import settings
-from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.auth.models import User
 
 from dashboard.actions.models import Grant
 
-Someone = User | AnonymousUser
+Someone = Any  # a User, an AnonymousUser, or what stands for a token (`tokens.Bearer`)
 
 
 class Role(IntEnum):
@@ -103,11 +103,17 @@ def may(user: Someone, deed: Deed, topic: str = "") -> Verdict:
 
 def role_on(user: Someone, topic: str = "") -> Role:
     """The highest role that the user has on a topic; without one: on all topics."""
-    if not user.is_authenticated or user.is_superuser:
-        return Role.ADMIN if user.is_authenticated else Role.VIEWER
-    everywhere = [role for role in Role if user.has_perm(role.permission)]
-    here = [Role(role) for role, pattern in _grants(user) if matches(topic, pattern)]
-    return max([default(), *everywhere, *here])
+    return max([everywhere(user), *(Role(role) for role, pattern in grants(user) if matches(topic, pattern))])
+
+
+def everywhere(user: Someone) -> Role:
+    """The role that the user has on every topic by being who they are, grants for topics left out."""
+    if not user.is_authenticated or not user.is_active:
+        return Role.VIEWER
+    if user.is_superuser:
+        return Role.ADMIN
+    least = Role.VIEWER if getattr(user, "has_own_roles_only", False) else default()
+    return max([least, *(role for role in Role if user.has_perm(role.permission))])
 
 
 def default() -> Role:
@@ -149,10 +155,12 @@ def make(**_sent: Any) -> None:
         )
 
 
-def _grants(user: Any) -> list[tuple[int, str]]:
+def grants(user: Someone) -> list[tuple[int, str]]:
+    """Roles with the patterns of the topics that they hold on."""
     found: list[tuple[int, str]] | None = getattr(user, "_fanlight_grants", None)
     if found is None:  # once a request: a page asks for each of its rows
-        found = user._fanlight_grants = list(Grant.objects.filter(user=user).values_list("role", "pattern"))
+        rows = Grant.objects.filter(user_id=user.pk).values_list("role", "pattern")
+        found = user._fanlight_grants = [] if user.is_anonymous else list(rows)
     return found
 
 
