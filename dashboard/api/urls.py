@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from dashboard import any_id  # noqa: F401  with it comes `<id:…>`
-from dashboard.api import views
+from dashboard.api import acting, views
 
 urlpatterns = [
     path("openapi.json", views.openapi, name="api-openapi"),
@@ -20,5 +20,8 @@ urlpatterns = [
     path("dead-letters", views.dead_letters, name="api-dead-letters"),
     path("workers", views.workers, name="api-workers"),
     path("suggest", views.suggest, name="api-suggest"),
+    path("actions", acting.actions, name="api-actions"),
+    path("actions/<int:pk>", acting.action, name="api-action"),
+    path("actions/<slug:deed>", acting.act, name="api-act"),
     path("export", views.export, name="api-export"),
 ]
