@@ -14,5 +14,6 @@ class DashboardConfig(AppConfig):
 
     def ready(self) -> None:
         from dashboard.actions import roles  # needs models, so not sooner
+        from dashboard.replays import models  # noqa: F401  so that Django knows them
 
         post_migrate.connect(roles.make, sender=self, dispatch_uid="roles")
