@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import include, path, re_path
 
 from dashboard import any_id, login  # noqa: F401  with any_id comes `<id:…>`
-from dashboard.views import consumers, dead_letters, overview, searching, system, topics, traces
+from dashboard.views import consumers, dead_letters, overview, replays, searching, system, topics, traces
 
 # An id may hold slashes, so the fixed endings are matched before the bare id.
 urlpatterns = [
@@ -20,6 +20,13 @@ urlpatterns = [
     path("consumers/<str:topic>/<id:group>/", consumers.group, name="group"),
     path("dead/", dead_letters.dead_letters, name="dead-letters"),
     path("dead/body/", dead_letters.body, name="dead-letters-body"),
+    path("replays/", replays.replays, name="replays"),
+    path("replays/plan/", replays.plan, name="replay-plan"),
+    path("replays/<int:pk>/", replays.replay, name="replay"),
+    path("replays/<int:pk>/body/", replays.body, name="replay-body"),
+    path("replays/<int:pk>/confirm/", replays.confirm, name="replay-confirm"),
+    path("replays/<int:pk>/cancel/", replays.cancel, name="replay-cancel"),
+    path("replays/<int:pk>/go-on/", replays.go_on, name="replay-go-on"),
     path("traces/<id:correlation_id>/panel/", traces.panel, name="trace-panel"),
     path("traces/<id:correlation_id>/list/", traces.listing, name="trace-list"),
     path("traces/<id:correlation_id>/", traces.trace, name="trace"),

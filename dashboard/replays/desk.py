@@ -33,6 +33,11 @@ _COUNTS: Final = "SELECT fate, COUNT(*) AS count FROM dashboard_replayletter WHE
 _PLACES: Final = (
     'SELECT DISTINCT event_id >> %s AS partition_id, "group" FROM dashboard_replayletter WHERE replay_id = %s'
 )
+_KINDS: Final = "SELECT DISTINCT kind FROM dashboard_replayletter WHERE replay_id = %s LIMIT 2"
+_ERROR: Final = (
+    "SELECT d.error FROM dashboard_replayletter l JOIN dashboard_delivery d ON d.event_id = l.event_id"
+    ' AND d."group" = l."group" WHERE l.replay_id = %s ORDER BY l.number DESC LIMIT 1'
+)
 
 
 class ReplayInvalid(BusError):
@@ -62,6 +67,7 @@ def plan(who: str, asked: Asked) -> Replay:
         raise
     replay.planned = counts(replay).get(Fate.PLANNED, 0)
     replay.topic, replay.group = _place(replay)
+    replay.error = _error(replay)
     replay.stage = Stage.PLANNED
     replay.save()
     return replay
@@ -172,7 +178,9 @@ def sweep() -> None:
     drafts = Replay.objects.filter(stage__in=(Stage.PLANNING, Stage.PLANNED), made_ms__lt=now_ms - PLAN_KEPT_MS)
     for replay in drafts[:20]:
         _forget(replay)
-    old = Replay.objects.filter(stage__in=(Stage.STOPPED, Stage.CANCELLED, Stage.DONE), made_ms__lt=now_ms - LETTERS_KEPT_MS)
+    old = Replay.objects.filter(
+        stage__in=(Stage.STOPPED, Stage.CANCELLED, Stage.DONE), made_ms__lt=now_ms - LETTERS_KEPT_MS
+    )
     for replay in old.filter(pk__in=ReplayLetter.objects.values("replay_id").distinct())[:5]:
         _forget_letters(replay)
 
@@ -191,6 +199,15 @@ def _place(replay: Replay) -> tuple[str, str]:
     topics = set(Partition.objects.filter(pk__in=ids).values_list("topic", flat=True))
     groups = {row["group"] for row in found}
     return topics.pop() if len(topics) == 1 else "", groups.pop() if len(groups) == 1 else ""
+
+
+def _error(replay: Replay) -> str:
+    """The error of a list whose letters are all of one kind."""
+    kinds = rows(_KINDS, [replay.pk])
+    if len(kinds) != 1:
+        return ""
+    found = rows(_ERROR, [replay.pk])
+    return str(found[0]["error"]) if found else ""
 
 
 def _forget(replay: Replay) -> None:

@@ -31,13 +31,15 @@ _LAST: Final = (1 << NUMBER_BITS) - 1
 _KIND: Final = "CASE WHEN d.fingerprint = '' THEN d.error ELSE d.fingerprint END"
 _FREEZE: Final = (
     'INSERT INTO dashboard_replayletter (replay_id, number, event_id, "group", entry, moved_ms, ended, kind, fate,'
-    " letter, error) SELECT %s, %s + ROW_NUMBER() OVER (ORDER BY event_id, \"group\"), event_id, \"group\", entry,"
+    ' letter, error) SELECT %s, %s + ROW_NUMBER() OVER (ORDER BY event_id, "group"), event_id, "group", entry,'
     f" moved_ms, ended, kind, 'planned', '', '' FROM (SELECT d.event_id, d.\"group\", e.entry, d.moved_ms, d.ended,"  # noqa: S608  constants
     f" {_KIND} AS kind FROM dashboard_delivery d JOIN dashboard_event e ON e.id = d.event_id"
     " WHERE NOT (d.state = 'succeeded') AND d.state = 'dead' AND d.event_id >= %s AND d.event_id < %s"
     ' AND (d.event_id > %s OR d."group" > %s){narrowed} ORDER BY d.event_id, d."group" LIMIT %s) AS found'
 )
-_NEWEST: Final = 'SELECT number, event_id, "group" FROM dashboard_replayletter WHERE replay_id = %s ORDER BY number DESC LIMIT 1'
+_NEWEST: Final = (
+    'SELECT number, event_id, "group" FROM dashboard_replayletter WHERE replay_id = %s ORDER BY number DESC LIMIT 1'
+)
 _ADD: Final = (
     'INSERT INTO dashboard_replayletter (replay_id, number, event_id, "group", entry, moved_ms, ended, kind, fate,'
     " letter, error) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, '', '')"
@@ -149,7 +151,9 @@ def _searched(replay: Replay, asked: Asked) -> Iterator[int]:
 
 def _with_terms(query: Query, asked: Asked) -> Query:
     wanted = {"state": "dead", "group": asked.group, "fingerprint": asked.error, "type": asked.type}
-    terms = [Term(name, "=", (Value(clean(text), 0, 0, is_quoted=True),), 0, 0) for name, text in wanted.items() if text]
+    terms = [
+        Term(name, "=", (Value(clean(text), 0, 0, is_quoted=True),), 0, 0) for name, text in wanted.items() if text
+    ]
     return Query(query.text, (*query.terms, *terms))
 
 

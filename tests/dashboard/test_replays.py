@@ -272,7 +272,9 @@ def test_a_runner_that_died_between_replay_and_mark_doubles_nothing(
         raise Dies
 
     with monkeypatch.context() as patch:
-        patch.setattr("dashboard.replays.handing.Hands._mark", lambda _s, _r, fates: die() if Fate.WAITING in fates else 0)
+        patch.setattr(
+            "dashboard.replays.handing.Hands._mark", lambda _s, _r, fates: die() if Fate.WAITING in fates else 0
+        )
         with pytest.raises(Dies):
             for _ in range(100):
                 runner.turn()
@@ -327,7 +329,9 @@ def test_a_letter_that_was_discarded_meanwhile_is_missed(
     start()
     (first, _) = dead.client.run(operations.dead_letters(dead.keys, "email"))
     dead.client.run(control.discard(dead.keys, "email", [first.id], who="bob"))
-    turn_until(runner, lambda: Replay.objects.get().stage != Stage.RUNNING or Replay.objects.get().left == 0, wait_until)
+    turn_until(
+        runner, lambda: Replay.objects.get().stage != Stage.RUNNING or Replay.objects.get().left == 0, wait_until
+    )
     assert (Replay.objects.get().touched, Replay.objects.get().missed) == (1, 1)
 
 
@@ -391,5 +395,3 @@ def test_a_search_that_is_wrong_leaves_no_plan_behind(db: None, config: Config) 
     with pytest.raises(queries.QueryInvalid):
         desk.plan("ann", Asked(query="sate:dead"))
     assert not Replay.objects.exists()
-
-
