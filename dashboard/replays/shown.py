@@ -157,7 +157,7 @@ def _hindrances(replay: Replay) -> list[dict[str, str]]:
     topics = {place.id: (place.topic, place.number) for place in partitions().values()}
     for row in rows(_GROUPS, [NUMBER_BITS, replay.pk])[:10]:
         group = state.groups.get((*topics.get(row["partition_id"], ("", 0)), row["group"]))
-        if group is not None and group.paused_by is not None:
+        if group is not None and group.paused_by:
             found.append({"what": "paused", "group": row["group"], "who": group.paused_by})
         elif not state.workers_alive(row["group"]):
             found.append({"what": "no worker", "group": row["group"], "who": ""})
