@@ -18,6 +18,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Q
 
 from bus.journal import Step
+from dashboard.actions.models import Action, Grant, Token, Touched  # noqa: F401  rows of this app that others write
 
 NUMBER_BITS: Final = 40
 GHOSTS_FROM: Final = 1 << (NUMBER_BITS - 1)  # numbers from here on: events known only from the journal

@@ -5,7 +5,18 @@ from __future__ import annotations
 from django.urls import include, path, re_path
 
 from dashboard import any_id, login  # noqa: F401  with any_id comes `<id:…>`
-from dashboard.views import consumers, dead_letters, overview, replays, searching, system, topics, traces
+from dashboard.views import (
+    acting,
+    activity,
+    consumers,
+    dead_letters,
+    overview,
+    replays,
+    searching,
+    system,
+    topics,
+    traces,
+)
 
 # An id may hold slashes, so the fixed endings are matched before the bare id.
 urlpatterns = [
@@ -35,6 +46,9 @@ urlpatterns = [
     path("system/", system.system, name="system"),
     path("system/body/", system.body, name="system-body"),
     path("system/alarm/", system.alarm, name="alarm"),
+    path("activity/", activity.activity, name="activity"),
+    path("activity/<int:pk>/", activity.action, name="action"),
+    path("act/<slug:deed>/", acting.act, name="act"),
     path("search/", searching.search, name="search"),
     path("api/", include("dashboard.api.urls")),
     *login.urlpatterns,

@@ -16,7 +16,7 @@ import msgspec
 import bus
 from bus.errors import BusError
 from bus.event import new_id
-from dashboard.actions.models import Action
+from dashboard.actions.models import Action, Touched
 from dashboard.actions.roles import Deed, Someone, may
 from dashboard.record.masking import masker
 from dashboard.record.rows import clean
@@ -105,6 +105,8 @@ def end(action: Action, result: str, outcome: Outcome) -> None:
     told = masker().text(clean(outcome.told, 500))
     said = {**asdict(outcome), "told": told, "events": list(outcome.events)[:MAX_CAUSED]}
     if action.end(result, told, _masked_json(said)):
+        touched = (Touched(action=action, event_id=clean(one)) for one in said["events"])
+        Touched.objects.bulk_create(touched, batch_size=100)
         _announce(action, outcome)
 
 

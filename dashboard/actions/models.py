@@ -89,6 +89,16 @@ class Action(models.Model):
         return is_first
 
 
+class Touched(models.Model):
+    """An event that an action touched or caused: from the one to the other and back. At most 500 of each action."""
+
+    action = models.ForeignKey(Action, models.PROTECT, related_name="touched")
+    event_id = models.CharField(max_length=512, db_index=True)
+
+    def __str__(self) -> str:
+        return f"{self.action_id} {self.event_id}"
+
+
 class Grant(models.Model):
     """A role that a user has on the topics that match a pattern. Everywhere: pattern `*`, or the Django group."""
 

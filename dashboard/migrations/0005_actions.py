@@ -64,11 +64,6 @@ class Migration(migrations.Migration):
                     ("administer", "Admin: may give roles and tokens, and reveal what is masked"),
                     ("reveal", "May reveal a masked field"),
                 ),
-                "indexes": [
-                    models.Index(fields=["began_ms"], name="action_by_time"),
-                    models.Index(fields=["who", "began_ms"], name="action_by_who"),
-                    models.Index(fields=["topic", "began_ms"], name="action_by_topic"),
-                ],
             },
         ),
         migrations.CreateModel(
@@ -84,8 +79,34 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={
-                "constraints": [models.UniqueConstraint(fields=("user", "role", "pattern"), name="grant_once")],
-            },
+        ),
+        migrations.CreateModel(
+            name="Touched",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("event_id", models.CharField(db_index=True, max_length=512)),
+                (
+                    "action",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="touched", to="dashboard.action"
+                    ),
+                ),
+            ],
+        ),
+        migrations.AddIndex(
+            model_name="action",
+            index=models.Index(fields=["began_ms"], name="action_by_time"),
+        ),
+        migrations.AddIndex(
+            model_name="action",
+            index=models.Index(fields=["who", "began_ms"], name="action_by_who"),
+        ),
+        migrations.AddIndex(
+            model_name="action",
+            index=models.Index(fields=["topic", "began_ms"], name="action_by_topic"),
+        ),
+        migrations.AddConstraint(
+            model_name="grant",
+            constraint=models.UniqueConstraint(fields=("user", "role", "pattern"), name="grant_once"),
         ),
     ]

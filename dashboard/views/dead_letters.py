@@ -76,8 +76,10 @@ def _shown(kind: Mapping[str, Any], asked: Mapping[str, str]) -> dict[str, Any]:
     is_named = kind["fingerprint"] != kind["error"]  # a letter without a fingerprint is told by its error
     only = ["--fingerprint", kind["fingerprint"]] if is_named else ["--error", error_class]
     commands = [{**place, "text": _replay(place, only)} for place in kind["places"]]
+    places = [{**place, "discard": f"Discard {place['count']:,} of {place['group']}…"} for place in kind["places"]]
     return {
         **kind,
+        "places": places,
         "id": row_id(kind["fingerprint"]),
         "error_class": error_class,
         "message": without_details(message),
