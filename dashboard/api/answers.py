@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 
@@ -17,35 +17,50 @@ Answer = dict[str, Any] | HttpResponseBase
 
 
 class Refused(Exception):
-    """What was asked can't be answered; the text says why. `status`: 400 or 404."""
+    """What was asked can't be answered; the text says why. `status`: 400, 403 or 404."""
 
     def __init__(self, message: str, status: int = 400) -> None:
         super().__init__(message)
         self.message, self.status = message, status
 
 
-def endpoint(view: Callable[Concatenate[HttpRequest, P], Answer]) -> Callable[..., HttpResponseBase]:
+def endpoint_for(
+    *methods: str,
+) -> Callable[[Callable[Concatenate[HttpRequest, P], Answer]], Callable[..., HttpResponseBase]]:
     """An address of the API. It answers who is logged in, with JSON: a script can't do much with a login page."""
 
-    @login_not_required  # the check below says 401 instead of showing a form
-    @never_cache
-    @wraps(view)
-    def answered(request: HttpRequest, *arguments: P.args, **named: P.kwargs) -> HttpResponseBase:
-        if not request.user.is_authenticated:
-            return _error(401, "log in first: the API takes the session of a browser that is logged in")
-        if request.method not in ("GET", "HEAD"):
-            response = _error(405, f"expected GET, got {request.method}: the API only reads")
-            response["Allow"] = "GET, HEAD"
-            return response
-        try:
-            answer = view(request, *arguments, **named)
-        except QueryInvalid as error:
-            return _error(400, error.message, **pointed(error))
-        except Refused as error:
-            return _error(error.status, error.message)
-        return JsonResponse(answer) if isinstance(answer, dict) else answer
+    def decorated(view: Callable[Concatenate[HttpRequest, P], Answer]) -> Callable[..., HttpResponseBase]:
+        @login_not_required  # the check below says 401 instead of showing a form
+        @never_cache
+        @wraps(view)
+        def answered(request: HttpRequest, *arguments: P.args, **named: P.kwargs) -> HttpResponseBase:
+            if not request.user.is_authenticated:
+                return _error(401, "log in first: the API takes the session of a browser that is logged in")
+            if request.method not in methods:
+                return _wrong_method(request, methods)
+            try:
+                answer = view(request, *arguments, **named)
+            except QueryInvalid as error:
+                return _error(400, error.message, **pointed(error))
+            except Refused as error:
+                return _error(error.status, error.message)
+            return JsonResponse(answer) if isinstance(answer, dict) else answer
 
-    return answered
+        return answered
+
+    return decorated
+
+
+def endpoint(view: Callable[Concatenate[HttpRequest, P], Answer]) -> Callable[..., HttpResponseBase]:
+    """An address of the API that only reads."""
+    return endpoint_for("GET", "HEAD")(view)
+
+
+def _wrong_method(request: HttpRequest, methods: Sequence[str]) -> HttpResponse:
+    why = "the API only reads" if "POST" not in methods else "it acts, so a link must not do it"
+    response = _error(405, f"expected {methods[0]}, got {request.method}: {why}")
+    response["Allow"] = ", ".join(methods)
+    return response
 
 
 def pointed(error: QueryInvalid) -> dict[str, Any]:

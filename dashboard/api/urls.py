@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from dashboard import any_id  # noqa: F401  with it comes `<id:…>`
-from dashboard.api import views
+from dashboard.api import replays, views
 
 urlpatterns = [
     path("openapi.json", views.openapi, name="api-openapi"),
@@ -20,4 +20,9 @@ urlpatterns = [
     path("workers", views.workers, name="api-workers"),
     path("suggest", views.suggest, name="api-suggest"),
     path("export", views.export, name="api-export"),
+    path("replays", replays.replays, name="api-replays"),
+    path("replays/<int:pk>", replays.replay, name="api-replay"),
+    path("replays/<int:pk>/confirm", replays.confirm, name="api-replay-confirm"),
+    path("replays/<int:pk>/cancel", replays.cancel, name="api-replay-cancel"),
+    path("replays/<int:pk>/go-on", replays.go_on, name="api-replay-go-on"),
 ]
