@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from bus.journal import Step, unpack
 from bus.keys import Keys
+from bus.operations import DeadLetter, dead_letter
 from bus.streams import Client
 from bus.wire import Operation, call
 
@@ -34,6 +35,12 @@ def find(keys: Keys, group: str, died: Sequence[tuple[str, int]]) -> Operation[F
         return Found(int(now), [one.decode() for one in ids])
 
     return Operation([call("find_letters", keys.of_group(group), args)], parse)
+
+
+def one(keys: Keys, group: str, id: str) -> Operation[DeadLetter | None]:
+    """The dead letter of this id, with its event as it was published; None when it is no longer there."""
+    command = (b"XRANGE", keys.dead(group), id.encode(), id.encode())
+    return Operation([command], lambda replies: dead_letter(keys, replies[0][0]) if replies[0] else None)
 
 
 def replayed_by(client: Client, keys: Keys, group: str, who: str, *, since_ms: int) -> Iterator[str]:
