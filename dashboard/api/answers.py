@@ -20,7 +20,7 @@ Answer = dict[str, Any] | HttpResponseBase
 
 
 class Refused(Exception):
-    """What was asked can't be answered; the text says why. `status`: 400 or 404."""
+    """What was asked can't be answered; the text says why. `status`: 400, 403 or 404."""
 
     def __init__(self, message: str, status: int = 400) -> None:
         super().__init__(message)
@@ -52,6 +52,13 @@ def endpoint(
         return _tried(lambda: view(request, *arguments, **named))
 
     return answered
+
+
+def endpoint_for(
+    *methods: str,
+) -> Callable[[Callable[Concatenate[HttpRequest, P], Answer]], Callable[..., HttpResponseBase]]:
+    """An address that takes these methods."""
+    return lambda view: endpoint(view, methods)
 
 
 def posted(view: Callable[Concatenate[HttpRequest, P], Answer]) -> Callable[..., HttpResponseBase]:
