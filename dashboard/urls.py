@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import include, path, re_path
 
 from dashboard import any_id, login  # noqa: F401  with any_id comes `<id:…>`
-from dashboard.views import consumers, dead_letters, overview, searching, system, topics, traces
+from dashboard.views import comparing, consumers, dead_letters, overview, searching, system, topics, traces
 
 # An id may hold slashes, so the fixed endings are matched before the bare id.
 urlpatterns = [
@@ -21,6 +21,7 @@ urlpatterns = [
     path("dead/", dead_letters.dead_letters, name="dead-letters"),
     path("dead/body/", dead_letters.body, name="dead-letters-body"),
     path("traces/<id:correlation_id>/panel/", traces.panel, name="trace-panel"),
+    path("traces/<id:correlation_id>/compare/", comparing.comparison, name="trace-compare"),
     path("traces/<id:correlation_id>/list/", traces.listing, name="trace-list"),
     path("traces/<id:correlation_id>/", traces.trace, name="trace"),
     path("events/<id:event_id>/", traces.event, name="event"),

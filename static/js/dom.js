@@ -53,6 +53,7 @@ export class Keyed {
   }
 
   show(items) {
+    this.items = items;
     const gone = new Set(this.nodes.keys());
     for (const item of items) {
       gone.delete(item.key);
