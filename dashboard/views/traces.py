@@ -14,9 +14,13 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
+import bus
+from bus import server
 from dashboard import queries
+from dashboard.queries.event import handlers_of
 from dashboard.queries.fields import TEXT
 from dashboard.queries.language import quoted
+from dashboard.views.copying import copies
 
 TABS: Final = (("Flow", "flow"), ("Timeline", "timeline"), ("Sequence", "sequence"), ("List", "list"))
 LIST_PAGE: Final = 200  # events
@@ -178,4 +182,12 @@ def _detail(*, event: str, group: str) -> dict[str, Any]:
     detail = queries.event(event) if event else None
     lanes = detail["lanes"] if detail else []
     lane = next((lane for lane in lanes if lane["group"] == group), None)
-    return {"detail": detail, "lane": lane, "chosen": {"event": event, "group": group if lane else ""}}
+    texts = _copies(detail, lane) if detail else []
+    return {"detail": detail, "lane": lane, "copies": texts, "chosen": {"event": event, "group": group if lane else ""}}
+
+
+def _copies(detail: Mapping[str, Any], lane: Mapping[str, Any] | None) -> list[dict[str, str]]:
+    config = bus.config()
+    handlers = handlers_of(detail["topic"], lane["group"]) if lane else []
+    url = config.url or server.address(config.data_folder)
+    return copies(detail, lane, handlers=handlers, url=url, prefix=config.prefix)

@@ -15,6 +15,8 @@ class FlowGraph extends HTMLElement {
   #cards = [];
   #stops = [];
   #drawn = null;
+  #selected = null;
+  #path = new Set();
 
   connectedCallback() {
     this.page = this.closest("trace-page");
@@ -47,6 +49,7 @@ class FlowGraph extends HTMLElement {
     const { shown, unfolded } = this.page;
     this.#cards = cards(shown, unfolded, this.#troubled);
     this.#stops = stops(this.#cards);
+    this.#findSelected();
     this.places = this.#layout.place(this.#cards);
     this.start = shown.events[0].at_ms ?? shown.events.find((event) => event.at_ms)?.at_ms;
     const { width, height } = extent(this.places);
@@ -58,19 +61,22 @@ class FlowGraph extends HTMLElement {
   }
 
   // Only what is in view, a little around it, and what is selected or has the focus, is in the page.
-  #draw() {
-    if (!this.places) return;
+  #draw({ fresh = false } = {}) {
+    if (!this.places || !this.scroller.clientWidth) return;
     const view = viewOf(this.scroller, this.scene);
+    this.#path = pathTo(this.#selected);
     const held = new Set([this.#selected?.card.key, document.activeElement?.closest("[data-key]")?.dataset.key]);
     const seen = (card) => held.has(card.key) || inView(this.places.get(card.key), view);
     this.#drawn = view;
-    this.cardNodes.show(this.#cards.filter(seen));
+    this.cardNodes.show(this.#cards.filter(seen), { fresh });
     this.edgeNodes.show(edges(this.#cards, this.places, view));
-    this.#mark();
+    this.#markEdges();
   }
 
   #moved() {
-    if (!this.#drawn?.holds(this.scroller, this.scene)) this.#draw();
+    if (this.#drawn?.holds(this.scroller, this.scene)) return;
+    this.#draw({ fresh: true });
+    showTimes(this.nodes);
   }
 
   #place(node, card) {
@@ -78,6 +84,7 @@ class FlowGraph extends HTMLElement {
     node.style.transform = `translate(${x}px, ${y}px)`;
     node.style.height = `${height}px`;
     updateCard(node, card, this.start);
+    this.#markNode(node);
   }
 
   #tidy() {
@@ -85,29 +92,32 @@ class FlowGraph extends HTMLElement {
     this.#show();
   }
 
-  get #selected() {
+  #findSelected() {
     const { event, group } = this.page.selection;
     const here = (stop) => stop.card.event.id === event && stop.card.kind === "event";
-    return this.#stops.find((stop) => here(stop) && (stop.group ?? "") === (group ?? ""));
+    this.#selected = this.#stops.find((stop) => here(stop) && (stop.group ?? "") === (group ?? ""));
   }
 
-  #mark() {
-    const selected = this.#selected;
-    const path = pathTo(selected);
-    const focus = selected ?? this.#stops[0];
-    for (const node of this.nodes.querySelectorAll("[data-stop]")) {
-      const here = node.dataset.stop === selected?.key;
-      set(node, "aria-current", here ? "true" : null);
-      set(node, "tabindex", node.dataset.stop === focus?.key ? 0 : -1);
-      node.classList.toggle("on-path", path.has(node.dataset.stop));
+  #markNode(node) {
+    const focus = this.#selected ?? this.#stops[0];
+    for (const button of node.querySelectorAll("[data-stop]")) {
+      const { stop } = button.dataset;
+      set(button, "aria-current", stop === this.#selected?.key ? "true" : null);
+      set(button, "tabindex", stop === focus?.key ? 0 : -1);
+      button.classList.toggle("on-path", this.#path.has(stop));
     }
+  }
+
+  #markEdges() {
     for (const [key, edge] of this.edgeNodes.nodes) {
-      if (edge.classList.toggle("on-path", path.has(key))) this.edges.append(edge); // above the others
+      const on = this.#path.has(key);
+      if (on !== edge.classList.contains("on-path") && edge.classList.toggle("on-path", on)) this.edges.append(edge);
     }
   }
 
   // What is selected from elsewhere may be folded away: unfold down to it.
   #reveal() {
+    this.#findSelected();
     for (let folds = []; !this.#selected; ) {
       folds = foldsAround(this.#cards, this.page.shown, this.page.selection.event);
       if (!folds.length) break;

@@ -1,8 +1,8 @@
 // Which part of a trace's graph is in view, and the edges that cross it. Knows no elements but the scroller's box.
 import { CARD, elbow, port, turn } from "./flow-layout.js";
 
-const AROUND = 600; // pixels of the screen that are drawn beyond each side
-const SLACK = 300; // as far as the reader may scroll before more has to be drawn
+const AROUND = 320; // pixels of the screen that are drawn beyond each side
+const SLACK = 160; // as far as the reader may scroll before more has to be drawn
 
 export function viewOf(scroller, scene) {
   const zoom = Number(scene.style.zoom || 1);

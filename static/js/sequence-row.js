@@ -3,15 +3,16 @@ import { changeIcon, h, icon, set, text } from "./dom.js";
 import { duration } from "./words.js";
 
 export const ROW = 30;
-export const COLUMN = 156;
+const COLUMN = { least: 112, most: 168 };
 export const GUTTER = 84;
 const LINE_Y = 21; // of an arrow, within its row
 const BAR = 8;
 const LEVEL = 5;
 const ROOM = 2.4; // columns that an ending's words may take
 
-export function xOf(column) {
-  return GUTTER + COLUMN * (column + 0.5);
+// As wide as fits, within reason; more lifelines than that scroll.
+export function columnWidth(width, lifelines) {
+  return Math.round(Math.min(COLUMN.most, Math.max(COLUMN.least, (width - GUTTER - 40) / Math.max(1, lifelines))));
 }
 
 export function makeStep(step) {
@@ -51,14 +52,14 @@ function said(step) {
 }
 
 function place({ kind, from, to }, view, arrow, words) {
-  const [a, b] = [xOf(view.columns.get(from)), xOf(view.columns.get(to ?? from))];
+  const [a, b] = [view.x(from), view.x(to ?? from)];
   const left = Math.min(a, b);
   const flat = a === b;
   set(arrow, "class", `seq-arrow${flat ? " seq-none" : b > a ? " seq-right" : " seq-left"}`);
   arrow.style.left = `${left + (b > a ? 0 : 5)}px`;
   arrow.style.width = `${Math.max(0, Math.abs(b - a) - 5)}px`;
   words.style.left = flat ? `${a + BAR + 6}px` : `${left + 10}px`;
-  words.style.maxWidth = flat ? `${COLUMN * ROOM}px` : `${Math.abs(b - a) - 22}px`;
+  words.style.maxWidth = flat ? `${view.column * ROOM}px` : `${Math.abs(b - a) - 22}px`;
   words.classList.toggle("seq-aside", flat);
   arrow.dataset.kind = kind;
 }
@@ -82,7 +83,7 @@ export function updateRun(node, run, view) {
   const until = Math.min(run.last?.row ?? Infinity, view.until - 1, view.told.steps.length - 1);
   const open = !run.last || run.last.row >= view.until;
   set(node, "class", `seq-run part-${open ? "running" : run.state}${run.first.row >= view.until ? " later" : ""}`);
-  node.style.left = `${xOf(view.columns.get(run.line)) - BAR / 2 + run.level * LEVEL}px`;
+  node.style.left = `${view.x(run.line) - BAR / 2 + run.level * LEVEL}px`;
   node.style.top = `${top}px`;
   node.style.height = `${Math.max(6, until * ROW + LINE_Y - top)}px`;
 }

@@ -1,7 +1,6 @@
 // <sequence-view>: sources, topics and groups as lifelines, what one hands to the other as arrows, attempts as bars.
-import { showTimes } from "./clock.js";
 import { h, Keyed, text } from "./dom.js";
-import { COLUMN, GUTTER, makeRun, makeStep, ROW, updateRun, updateStep, xOf } from "./sequence-row.js";
+import { columnWidth, GUTTER, makeRun, makeStep, ROW, updateRun, updateStep } from "./sequence-row.js";
 import { sequence } from "./trace-steps.js";
 import { cards, foldsAround } from "./trace-model.js";
 
@@ -21,8 +20,8 @@ class SequenceView extends HTMLElement {
     this.append(this.scroller);
     this.rowNodes = new Keyed(this.body, makeStep, (node, step) => updateStep(node, step, this));
     this.runNodes = new Keyed(this.runs, makeRun, (node, run) => updateRun(node, run, this));
-    this.scroller.addEventListener("scroll", () => this.#draw(), { passive: true });
-    new ResizeObserver(() => this.#draw()).observe(this.scroller);
+    this.scroller.addEventListener("scroll", () => this.#draw({ fresh: true }), { passive: true });
+    new ResizeObserver(() => this.#show()).observe(this.scroller);
     for (const name of ["trace", "fold", "tab"]) this.page.addEventListener(name, () => this.#show());
     this.page.addEventListener("moment", () => this.#moved());
     this.page.addEventListener("select", () => this.#reveal());
@@ -39,17 +38,28 @@ class SequenceView extends HTMLElement {
     this.told = sequence(this.cards);
     this.columns = new Map(this.told.lifelines.map((line) => [line.key, line.at]));
     this.start = this.told.steps[0]?.at ?? 0;
-    const width = GUTTER + COLUMN * this.told.lifelines.length;
+    this.column = columnWidth(this.scroller.clientWidth, this.told.lifelines.length);
+    const width = GUTTER + this.column * this.told.lifelines.length;
     for (const node of [this.heads, this.lines, this.body]) node.style.width = `${width}px`;
     this.body.parentNode.style.height = `${this.told.steps.length * ROW + 16}px`;
-    this.heads.replaceChildren(...this.told.lifelines.map(head));
-    this.lines.replaceChildren(...this.told.lifelines.map((line) => at(h("i", { class: `seq-line seq-${line.kind}` }), line)));
+    this.heads.replaceChildren(...this.told.lifelines.map((line) => this.#at(head(line), line)));
+    this.lines.replaceChildren(...this.told.lifelines.map((line) => this.#at(h("i", { class: `seq-line seq-${line.kind}` }), line)));
     this.#draw();
     if (first) this.#reveal();
   }
 
   get isShown() {
     return this.page.dataset.tab === "sequence" && this.told;
+  }
+
+  x(key) {
+    return GUTTER + this.column * (this.columns.get(key) + 0.5);
+  }
+
+  #at(node, line) {
+    node.style.left = `${this.x(line.key)}px`;
+    if (node.classList.contains("seq-head")) node.style.width = `${this.column - 8}px`;
+    return node;
   }
 
   // How many rows had happened at the moment that is shown.
@@ -60,7 +70,7 @@ class SequenceView extends HTMLElement {
     return later < 0 ? this.told.steps.length : later;
   }
 
-  #draw() {
+  #draw({ fresh = false } = {}) {
     if (!this.isShown) return;
     const first = Math.max(0, Math.floor(this.scroller.scrollTop / ROW) - SPARE);
     const last = first + Math.ceil(this.scroller.clientHeight / ROW) + SPARE * 2;
@@ -69,11 +79,10 @@ class SequenceView extends HTMLElement {
     const focused = this.told.steps.find((step) => step.key === document.activeElement?.parentNode?.dataset?.stepKey);
     const rows = this.told.steps.slice(first, last);
     if (focused && !rows.includes(focused)) rows.push(focused);
-    this.rowNodes.show(rows);
+    this.rowNodes.show(rows, { fresh });
     this.runNodes.show(
       this.told.runs.filter((run) => run.first.row <= last && ends(run) >= first && run.level < MOST_LEVELS),
     );
-    showTimes(this.body);
   }
 
   #moved() {
@@ -103,8 +112,8 @@ class SequenceView extends HTMLElement {
     const { scrollTop, clientHeight, scrollLeft, clientWidth } = this.scroller;
     const y = row * ROW;
     if (y < scrollTop || y > scrollTop + clientHeight - ROW * 4) this.scroller.scrollTop = y - clientHeight / 3;
-    const x = Math.min(...[from, to].filter(Boolean).map((key) => xOf(this.columns.get(key))));
-    if (x < scrollLeft + GUTTER || x > scrollLeft + clientWidth - COLUMN) this.scroller.scrollLeft = x - GUTTER - COLUMN;
+    const x = Math.min(...[from, to].filter(Boolean).map((key) => this.x(key)));
+    if (x < scrollLeft + GUTTER || x > scrollLeft + clientWidth - this.column) this.scroller.scrollLeft = x - GUTTER - this.column;
   }
 
   #click(click) {
@@ -136,11 +145,6 @@ function head(line) {
   const node = h("div", { class: `seq-head seq-${line.kind}`, title: `${line.kind} ${line.name}` });
   node.append(h("span", { class: "note" }, line.kind), h("span", { class: "cut" }));
   text(node.lastChild, line.name);
-  return at(node, line);
-}
-
-function at(node, line) {
-  node.style.left = `${xOf(line.at)}px`;
   return node;
 }
 

@@ -14,7 +14,7 @@ class TimeLine extends HTMLElement {
     this.page = this.closest("trace-page");
     this.#read();
     this.#build();
-    this.scroller.addEventListener("scroll", () => this.#draw(), { passive: true });
+    this.scroller.addEventListener("scroll", () => this.#draw({ fresh: true }), { passive: true });
     new ResizeObserver(() => this.#draw()).observe(this.scroller);
     for (const name of ["trace", "tab", "moment"]) this.page.addEventListener(name, () => this.#show());
     this.page.addEventListener("select", () => this.#reveal());
@@ -71,8 +71,9 @@ class TimeLine extends HTMLElement {
   #show() {
     if (this.page.dataset.tab !== "timeline") return;
     const { trace, shown, at } = this.page;
-    this.whole = scale(rows(trace, now()), { squeeze: this.squeezes });
-    this.all = rows(shown, at ?? now());
+    const newest = rows(trace, now());
+    this.whole = scale(newest, { squeeze: this.squeezes });
+    this.all = shown === trace ? newest : rows(shown, at);
     this.rows = rowsWithin(this.all, this.span).map((row, place) => ({ ...row, at_row: place }));
     this.scale = this.span ? this.whole.within(this.span) : this.whole;
     this.body.style.height = `${this.rows.length * ROW}px`;
@@ -83,11 +84,11 @@ class TimeLine extends HTMLElement {
     this.#draw();
   }
 
-  #draw() {
+  #draw({ fresh = false } = {}) {
     if (!this.rows || this.page.dataset.tab !== "timeline") return;
     const first = Math.max(0, Math.floor(this.scroller.scrollTop / ROW) - SPARE);
     const many = Math.ceil(this.scroller.clientHeight / ROW) + SPARE * 2;
-    this.keyed.show(this.rows.slice(first, first + many));
+    this.keyed.show(this.rows.slice(first, first + many), { fresh });
   }
 
   #isSelected(row) {
@@ -96,6 +97,7 @@ class TimeLine extends HTMLElement {
   }
 
   #reveal() {
+    if (this.page.dataset.tab !== "timeline") return;
     const at = this.rows?.findIndex((row) => this.#isSelected(row)) ?? -1;
     const { scrollTop, clientHeight } = this.scroller;
     const y = at * ROW;
