@@ -16,3 +16,5 @@ import "./trace-page.js";
 import "./trace-panel.js";
 import "./flow-graph.js";
 import "./time-line.js";
+import "./sequence-view.js";
+import "./trace-play.js";

@@ -52,11 +52,14 @@ export class Keyed {
     Object.assign(this, { parent, make, update, nodes: new Map() });
   }
 
-  show(items) {
+  // `fresh`: what is there already has not changed, so only new elements are filled.
+  show(items, { fresh = false } = {}) {
+    this.items = items;
     const gone = new Set(this.nodes.keys());
     for (const item of items) {
       gone.delete(item.key);
       let node = this.nodes.get(item.key);
+      if (node && fresh) continue;
       if (!node) {
         node = this.make(item);
         this.nodes.set(item.key, node);
