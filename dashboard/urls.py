@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import include, path, re_path
 
 from dashboard import any_id, login  # noqa: F401  with any_id comes `<id:…>`
-from dashboard.views import consumers, dead_letters, overview, searching, system, topics, traces
+from dashboard.views import consumers, dead_letters, finding, overview, searching, system, topics, traces
 
 # An id may hold slashes, so the fixed endings are matched before the bare id.
 urlpatterns = [
@@ -24,7 +24,8 @@ urlpatterns = [
     path("traces/<id:correlation_id>/list/", traces.listing, name="trace-list"),
     path("traces/<id:correlation_id>/", traces.trace, name="trace"),
     path("events/<id:event_id>/", traces.event, name="event"),
-    path("find/", traces.find, name="find"),
+    path("find/", finding.find, name="find"),
+    path("find/palette/", finding.palette, name="palette"),
     path("system/", system.system, name="system"),
     path("system/body/", system.body, name="system-body"),
     path("system/alarm/", system.alarm, name="alarm"),

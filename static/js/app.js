@@ -1,9 +1,11 @@
 // Everything that pages use; each import is one concern or one custom element.
 import "./clock.js";
 import "./copy.js";
+import "./density.js";
 import "./keys.js";
 import "./live-status.js";
 import "./morph.js";
+import "./palette.js";
 import "./payload-tree.js";
 import "./overview-page.js";
 import "./flow-map.js";
