@@ -10,10 +10,11 @@ from dashboard.views import consumers, dead_letters, finding, overview, searchin
 # An id may hold slashes, so the fixed endings are matched before the bare id.
 urlpatterns = [
     path("", overview.overview, name="overview"),
-    re_path(r"^overview/(?P<name>topics|groups|recent)/\Z", overview.part, name="overview-part"),
+    re_path(r"^overview/(?P<name>topics|groups|recent|behind|edge)/\Z", overview.part, name="overview-part"),
     path("topics/", overview.topics, name="topics"),
     path("topics/<str:topic>/", topics.topic, name="topic"),
     path("topics/<str:topic>/head/", topics.head, name="topic-head"),
+    path("topics/<str:topic>/row/<id:event_id>/", topics.row, name="topic-row"),
     path("consumers/", consumers.consumers, name="consumers"),
     path("consumers/body/", consumers.body, name="consumers-body"),
     path("consumers/<str:topic>/<id:group>/body/", consumers.group_body, name="group-body"),

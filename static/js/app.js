@@ -5,6 +5,7 @@ import "./density.js";
 import "./keys.js";
 import "./live-status.js";
 import "./morph.js";
+import "./open-row.js";
 import "./palette.js";
 import "./payload-tree.js";
 import "./overview-page.js";

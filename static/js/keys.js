@@ -45,7 +45,9 @@ function leave(target) {
 }
 
 function rows() {
-  return [...document.querySelectorAll("[data-rows] > tbody > tr, [data-rows] > li")].filter((row) => row.offsetParent);
+  return [...document.querySelectorAll("[data-rows] > tbody > tr, [data-rows] > li")].filter(
+    (row) => row.offsetParent && !row.matches(".opened-row"),
+  );
 }
 
 function step(by) {
