@@ -6,33 +6,23 @@ Needs Playwright and a Chromium, which nothing else here does: `python -m pip in
 from __future__ import annotations
 
 import base64
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Final, Literal
 
-from django.conf import settings
-
-from bus.errors import BusError
+from dashboard.headless import browser, dashboard, sign_in, wait
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import BrowserContext, Page
+
+Say = Callable[[str], None]
+Theme = Literal["light", "dark"]
 
 SEED: Final = 7
 RATE: Final = "3"
-WAIT_SECONDS: Final = 120.0
-PAUSE_SECONDS: Final = 0.5
-SIZE: Final = {"width": 1440, "height": 900}
 MAX_BYTES: Final = 200_000
-BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
-SWITCHES: Final = ("--no-sandbox", "--disable-gpu", "--hide-scrollbars")
-THEMES: Final = ("light", "dark")
+THEMES: Final[tuple[Theme, ...]] = ("light", "dark")
 # An order whose e-mail was sent after a retry, and whose parcel is on its way: nothing more will happen to it.
 STORY: Final = "topic:orders type:order_placed group:email state:succeeded attempt>1"
 PAGES: Final = {
@@ -46,21 +36,17 @@ PAGES: Final = {
 _SETTLED: Final = "() => document.querySelector('live-status [role=status]')?.textContent.startsWith('live')"
 
 
-class CannotPicture(BusError):
-    """What is missing to make pictures."""
-
-
-def take(folder: Path, names: tuple[str, ...], themes: tuple[str, ...], say: Callable[[str], None]) -> None:
+def take(folder: Path, names: Sequence[str], themes: Sequence[Theme], say: Say) -> None:
     """Write `NAME.png` (light) and `NAME-dark.png` into the folder."""
-    start = _playwright()
     folder.mkdir(parents=True, exist_ok=True)
-    with _demo() as link, start() as playwright, _browser(playwright) as browser:
-        context = browser.new_context(viewport=SIZE)
-        page = context.new_page()
-        page.goto(link)
-        origin = link.partition("/login")[0]
-        page.wait_for_url(f"{origin}/", timeout=30_000)
-        addresses = {**PAGES, "trace": _wait(lambda: _trace(context, origin), "an order with a retry")}
+    demo = ("demo", "--seed", str(SEED), "--rate", RATE)
+    with (
+        TemporaryDirectory(prefix="fanlight-pictures-") as place,
+        browser() as chromium,
+        dashboard(Path(place), *demo) as link,
+    ):
+        page, origin = sign_in(chromium, link)
+        addresses = {**PAGES, "trace": wait(lambda: _trace(page.context, origin), "an order with a retry")}
         for name in names:
             for theme in themes:
                 page.emulate_media(color_scheme=theme)
@@ -93,77 +79,3 @@ def _trace(context: BrowserContext, origin: str) -> str:
         if counts["lanes"] == counts["succeeded"] and len(trace["events"]) > 3:
             return f"/traces/{trace['id']}/?event={event['id']}&group=email"
     return ""
-
-
-def _playwright() -> Callable[[], Any]:
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        raise CannotPicture(
-            "expected Playwright, which drives the browser, got no such module; install it with"
-            " 'python -m pip install playwright', and a Chromium with your system's packages or 'playwright install'"
-        ) from None
-    return sync_playwright
-
-
-def _playwright_error() -> type[Exception]:
-    """What Playwright raises, once it is known to be here."""
-    from playwright.sync_api import Error
-
-    return Error
-
-
-@contextmanager
-def _browser(playwright: Any) -> Iterator[Browser]:
-    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    try:
-        browser = playwright.chromium.launch(executable_path=found, args=list(SWITCHES))
-    except _playwright_error() as error:
-        raise CannotPicture(
-            f"expected a Chromium that starts, got: {str(error).strip().partition(chr(10))[0]};"
-            " install one with your system's packages or 'playwright install chromium'"
-        ) from None
-    yield browser
-    browser.close()
-
-
-@contextmanager
-def _demo() -> Iterator[str]:
-    """A demo on a free port and a folder that is gone afterwards; yields its login link."""
-    with tempfile.TemporaryDirectory(prefix="fanlight-pictures-") as folder:
-        command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "demo"]
-        environment = {name: value for name, value in os.environ.items() if name not in ("BUS_URL", "DATABASE_URL")}
-        with (Path(folder) / "demo.log").open("w+") as log:
-            process = subprocess.Popen(
-                [*command, "--port", "0", "--seed", str(SEED), "--rate", RATE],
-                env={**environment, "BUS_DATA": str(Path(folder) / "data"), "PYTHONUNBUFFERED": "1"},
-                cwd=settings.BASE_DIR,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-            try:
-                yield _wait(lambda: _link(process, log), "the demo's pages")
-            finally:
-                process.terminate()
-                process.wait(60)
-
-
-def _link(process: subprocess.Popen[bytes], log: IO[str]) -> str:
-    log.seek(0)
-    text = log.read()
-    if process.poll() is not None:
-        raise CannotPicture(
-            f"expected the demo to run, it ended with: {text.strip().splitlines()[-1:] or process.returncode}"
-        )
-    return next((line.partition("open: ")[2].strip() for line in text.splitlines() if "open: http" in line), "")
-
-
-def _wait(look: Callable[[], str], what: str) -> str:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not (found := look()):
-        if time.monotonic() > deadline:
-            raise CannotPicture(
-                f"expected {what} within {WAIT_SECONDS:g} s, got nothing; is the machine busy? try again"
-            )
-        time.sleep(PAUSE_SECONDS)
-    return found

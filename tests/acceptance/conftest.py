@@ -33,6 +33,7 @@ def troubled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with running(folder, "up", "--port", "0", extra=extra) as process:
         process.wait_for_line("open: http")
         client = wait_for(lambda: _connected(folder), seconds=30)
+        assert client is not None
         publish_all(client)
         wait_for(lambda: _is_quiet(client), seconds=60, what="handlers to have had everything")
         yield process
@@ -45,10 +46,19 @@ def chromium() -> Iterator[Browser]:
         yield browser
 
 
+@pytest.fixture(scope="session")
+def signed_in_once() -> dict[str, Any]:
+    """What the first browser that came left for the others: a login link works once."""
+    return {}
+
+
 @pytest.fixture(scope="module")
-def reader(troubled: Running, chromium: Browser) -> dict[str, Any]:
+def reader(troubled: Running, chromium: Browser, signed_in_once: dict[str, Any]) -> dict[str, Any]:
     """Cookies and address of somebody who is signed in, once everything is recorded."""
-    state = sign_in(chromium, troubled)
+    state = signed_in_once
+    if state:
+        return state
+    state.update(sign_in(chromium, troubled))
     context = chromium.new_context(base_url=state["base"])
     context.add_cookies(state["cookies"])
     wait_for(lambda: is_recorded(context.request), seconds=60, what="the recorder")
@@ -58,20 +68,15 @@ def reader(troubled: Running, chromium: Browser) -> dict[str, Any]:
 
 def is_recorded(request: APIRequestContext) -> bool:
     """Whether every dead letter is on its page."""
-    kinds = request.get("/api/dead-letters?limit=100").json()
-    return sum(kind["count"] for kind in kinds["kinds"]) >= len(PUBLISHED)
+    total: int = request.get("/api/dead-letters").json()["total"]
+    return total >= len(PUBLISHED)
 
 
 def publish_all(client: streams.Client) -> None:
     """Ordinary events, and each hostile text in every field that a producer can fill."""
     publisher = Publisher(client.config)
-    for number in range(3):
-        data = {"order_id": f"o-{number}", "total": 120}
-        trace = f"{int(TRACE, 16) + number:032x}"
-        names = {"key": f"o-{number}", "id": f"order-{number}", "correlation_id": trace}
-        publisher.publish(publisher.draft("orders", "order_placed", data, **names))
+    publisher.publish(publisher.draft("orders", "opened", None))  # the topic is then in the catalogue
     publisher.publish_many([publisher.draft("readings", "reading", n, key="k") for n in range(READINGS)])
-    publisher.close()
     keys = Keys(client.config.prefix, "orders", 0)
     for text in PUBLISHED:
         raw = text.encode("utf-8", "surrogatepass")
@@ -79,6 +84,12 @@ def publish_all(client: streams.Client) -> None:
         client.run(Operation([(b"XGROUP", b"CREATE", keys.events, raw, b"0")], len))
         read = (b"XREADGROUP", b"GROUP", raw, raw or b"w", b"COUNT", b"2", b"STREAMS", keys.events, b">")
         client.run(Operation([read], len))
+    for number in range(3):
+        data = {"order_id": f"o-{number}", "total": 120}
+        key, trace = f"o-{number}", f"{int(TRACE, 16) + number:032x}"
+        draft = publisher.draft("orders", "order_placed", data, key=key, id=f"order-{number}", correlation_id=trace)
+        publisher.publish(draft)
+    publisher.close()
 
 
 def _fields(raw: bytes) -> Sequence[bytes]:
@@ -99,5 +110,6 @@ def _connected(folder: Path) -> streams.Client | None:
 def _is_quiet(client: streams.Client) -> bool:
     """Whether e-mail has given everything up, so that each text is in an error as well."""
     prefix = client.config.prefix
-    states = client.run(inspect.details(prefix, client.run(inspect.groups(prefix, [("orders", 0)]))))
-    return any(state.group == "email" and state.dead == len(PUBLISHED) + 3 for state in states)
+    found = client.run(inspect.groups(prefix, [("orders", 0)]))
+    states = client.run(inspect.details(prefix, found))
+    return any(state.group == "email" and state.dead == len(PUBLISHED) + 4 for state in states)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from bus.management.base import BusCommand
 from dashboard import screenshots
@@ -24,6 +24,6 @@ class Command(BusCommand):
     def handle(self, **options: Any) -> None:
         names = tuple(screenshots.PAGES) if options["all"] else tuple(options["names"] or ["trace"])
         if unknown := [name for name in names if name not in screenshots.PAGES]:
-            raise screenshots.CannotPicture(f"expected some of {', '.join(screenshots.PAGES)}, got {unknown[0]!r}")
+            raise CommandError(f"expected some of {', '.join(screenshots.PAGES)}, got {unknown[0]!r}")
         themes = screenshots.THEMES if options["all"] else screenshots.THEMES[:1]
         screenshots.take(options["folder"] or settings.BASE_DIR / "static" / "img", names, themes, self.say)
