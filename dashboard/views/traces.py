@@ -19,7 +19,6 @@ from bus import server
 from dashboard import queries
 from dashboard.actions.sight import Sight
 from dashboard.queries.event import handlers_of
-from dashboard.queries.fields import TEXT
 from dashboard.queries.language import quoted
 from dashboard.views.copying import copies
 
@@ -73,28 +72,6 @@ def event(request: HttpRequest, event_id: str) -> HttpResponse:
     return redirect(_address(found, group=request.GET.get("group") or _worst(found["lanes"])))
 
 
-@require_safe
-def find(request: HttpRequest) -> HttpResponse:
-    """From a pasted id to its trace, or words that help."""
-    wanted = request.GET.get("id", "").strip().strip("\"'")[:600]
-    found = queries.event(wanted) if wanted else None
-    if found is not None:
-        return redirect(_address(found, group=_worst(found["lanes"])))
-    if wanted and queries.trace(wanted) is not None:
-        return redirect(reverse("trace", args=[wanted]))
-    if _is_query(wanted):
-        return redirect(f"{reverse('search')}?{urlencode({'q': wanted})}")
-    return _not_found(request, wanted) if wanted else render(request, "find.html", {"wanted": ""})
-
-
-def _is_query(wanted: str) -> bool:
-    """Whether it says a field, so that it is no id."""
-    try:
-        return any(term.field != TEXT for term in queries.parse(wanted).terms)
-    except queries.QueryInvalid:
-        return False
-
-
 def _not_found(request: HttpRequest, wanted: str) -> HttpResponse:
     return render(request, "find.html", {"wanted": wanted, "wanted_quoted": quoted(wanted[:200])}, status=404)
 
@@ -136,6 +113,11 @@ def _trace(correlation_id: str) -> dict[str, Any]:
     if found is None:
         raise Http404(f"no trace {correlation_id}")
     return found
+
+
+def address_of(found: Mapping[str, Any]) -> str:
+    """The trace of an event, with the lane selected that the reader came for."""
+    return _address(found, group=_worst(found["lanes"]))
 
 
 def _worst(lanes: Iterable[Mapping[str, Any]]) -> str:

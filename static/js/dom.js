@@ -18,6 +18,7 @@ function fill(node, attributes, children) {
 
 // Writes only what differs: an untouched attribute costs no style or layout work.
 export function set(node, name, value) {
+  if (!node) return;
   if (value === null || value === undefined || value === false) node.removeAttribute(name);
   else if (node.getAttribute(name) !== String(value)) node.setAttribute(name, value);
 }
