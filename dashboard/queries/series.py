@@ -195,7 +195,7 @@ def _by_type(came: Cells, done: Cells, taken: frozenset[str] | None) -> list[dic
         for name, one in bucket.items():
             if taken is None or name in taken:
                 published[name] += one.published
-    told = [
+    told: list[dict[str, Any]] = [
         {
             "type": name,
             "coming": published.get(name, 0),
