@@ -61,7 +61,7 @@ class Config:
             )
         if not self.prefix or not self.prefix.isascii() or set(self.prefix) & set("{}*?[]\\ \n"):
             raise ConfigError(f"expected BUS['prefix'] to be plain text without braces, got {self.prefix!r}")
-        if not isinstance(self.version, str) or len(self.version) > MAX_VERSION or not self.version.isprintable():
+        if not _is_version(self.version):
             raise ConfigError(
                 f"expected BUS['version'] to be a line of at most {MAX_VERSION} characters, got {self.version!r:.160}"
             )
@@ -95,6 +95,10 @@ def _environment() -> dict[str, Any]:
     variables = {"url": "BUS_URL", "data_folder": "BUS_DATA", "version": "BUS_VERSION"}
     named = {name: os.environ.get(variable) for name, variable in variables.items()}
     return {name: value for name, value in named.items() if value}
+
+
+def _is_version(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_VERSION and value.isprintable()
 
 
 def _check_number(name: str, value: object, low: float, high: float) -> None:

@@ -34,8 +34,11 @@ TESTS: Final = (
             "pages",
             "queries",
             "recorder",
+            "rollups",
             "search",
+            "series",
             "trace",
+            "versions",
         )
     ),
 )

@@ -13,7 +13,6 @@ from typing import Any, Final, NamedTuple
 
 from dashboard.queries.facts import histories
 from dashboard.queries.findings import SILENT_MS, recordings
-from dashboard.queries.lag import partitions
 from dashboard.record.histogram import quantile
 from dashboard.record.rollup_age import SPANS_MS
 from dashboard.record.rollups import COLUMNS, NOBODY, OTHERS, Cell, cell
@@ -32,6 +31,7 @@ _FIRST: Final = (
     'SELECT MIN(start_ms) AS first_ms FROM dashboard_rollup WHERE "group" = %s'
     " AND span_ms IN (%s, %s, %s) AND partition_id IN (…)"
 )
+_PARTITIONS: Final = "SELECT id, newest_ms FROM dashboard_partition WHERE topic = %s ORDER BY number"
 _RECENT_LAG: Final = (
     'SELECT topic, "group", start_ms, lag FROM dashboard_lagsample'
     " WHERE span_ms = %s AND start_ms >= %s AND start_ms < %s"
@@ -71,13 +71,14 @@ def series(topic: str, group: str, name: str = USUAL, *, now_ms: int | None = No
     Each list has a value for each of `at_ms`. Rates are a second; durations in ms. `types`: sums of the whole range.
     """
     now_ms = int(time.time() * 1000) if now_ms is None else now_ms
-    pids = [place.id for place in partitions(topic).values()]
+    newest_ms = {row["id"]: row["newest_ms"] for row in rows(_PARTITIONS, [topic])}
+    pids = list(newest_ms)
     if not pids:
         return None
     over = window(name, now_ms)
     came, done = _cells(pids, group, over)
     taken = _types(pids, group)
-    known = _known(pids, over, now_ms)
+    known = _known(newest_ms, over, now_ms)
     values = [_point(came[at], done[at], taken, over.step_ms) if at in known else _UNKNOWN for at in over.starts]
     samples = _samples(topic, group, over)
     return {
@@ -132,15 +133,15 @@ def _types(pids: Sequence[int], group: str) -> frozenset[str] | None:
     return None if None in said or not said else frozenset(name for some in said for name in some or ())
 
 
-def _known(pids: Sequence[int], over: Window, now_ms: int) -> range:
-    """The points that are recorded: from the topic's first on, up to where recording is."""
-    found = rows_in(_FIRST, pids, before=[NOBODY, *SPANS_MS])
+def _known(newest_ms: Mapping[int, int], over: Window, now_ms: int) -> range:
+    """The points that are recorded: from the topic's first on, up to where recording is. `newest_ms`: by partition."""
+    found = rows_in(_FIRST, list(newest_ms), before=[NOBODY, *SPANS_MS])
     firsts = [row["first_ms"] for row in found if row["first_ms"] is not None]
     first = min(firsts, default=over.to_ms)
     recorders = recordings()
     lives = any(now_ms - row["beat_ms"] < SILENT_MS for row in recorders)
     stored_ms = max((row["stored_ms"] for row in recorders), default=0)
-    last = now_ms if lives else stored_ms or max((place.newest_ms for place in partitions().values()), default=0)
+    last = now_ms if lives else stored_ms or max(newest_ms.values(), default=0)
     return range(over.point(max(first, over.from_ms)), min(over.to_ms, last), over.step_ms)
 
 
@@ -195,7 +196,7 @@ def _by_type(came: Cells, done: Cells, taken: frozenset[str] | None) -> list[dic
         for name, one in bucket.items():
             if taken is None or name in taken:
                 published[name] += one.published
-    told = [
+    told: list[dict[str, Any]] = [
         {
             "type": name,
             "coming": published.get(name, 0),

@@ -23,6 +23,7 @@ from bus.tail import START, Position
 from dashboard.queries.bus_state import AGAIN_SECONDS, BusState, BusStreams, ask, bus_state, bus_streams
 from dashboard.queries.findings import SILENT_MS, everything, recordings
 from dashboard.queries.lag import PartitionRow, partitions
+from dashboard.queries.projections import projections
 from dashboard.record.limits import limits, size_on_disk
 from dashboard.record.spans import count_between
 
@@ -42,6 +43,7 @@ def system() -> dict[str, Any]:
         "recorders": [{**row, "alive": now_ms - row["beat_ms"] < SILENT_MS} for row in recorders[:MAX_ROWS]],
         "partitions": _partitions(places, streams, state, now_ms + (state.server.offset_ms if state.server else 0)),
         "workers": _workers(state),
+        "projections": projections(places),
         "model": _model(places.values()),
         "versions": _versions(),
     }

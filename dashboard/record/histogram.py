@@ -63,7 +63,8 @@ def quantile(histogram: Mapping[int, int], share: float) -> float | None:
 
 def packed(histogram: Mapping[int, int]) -> bytes:
     """As bytes: class (as its distance from the one before) and count in turn; nothing for nothing."""
-    flat, before = [], 0
+    flat: list[int] = []
+    before = 0
     for number, count in sorted(histogram.items()):
         flat += number - before, count
         before = number
@@ -73,7 +74,7 @@ def packed(histogram: Mapping[int, int]) -> bytes:
 def unpacked(value: bytes | memoryview) -> Histogram:
     """The histogram that `packed` made."""
     found: Histogram = Counter()
-    flat, number = _unpack(value) if value else [], 0
+    flat, number = (_unpack(value) if value else []), 0
     for distance, count in zip(flat[::2], flat[1::2], strict=True):
         number += distance
         found[number] = count

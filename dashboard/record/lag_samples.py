@@ -29,7 +29,8 @@ _STORE: Final = (
 def measure(client: Client) -> None:
     """Store how far every group is behind now. Raises `ServerError` or a database error."""
     prefix = client.config.prefix
-    found = client.run(inspect.groups(prefix, client.run(tail.partitions(prefix))))
+    partitions_there = client.run(tail.partitions(prefix))
+    found = client.run(inspect.groups(prefix, partitions_there))
     states = client.run(inspect.details(prefix, found))
     now_ms = int(time.time() * 1000)
     known = lags(states, partitions())

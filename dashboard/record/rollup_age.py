@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
-from dashboard.record.rollups import COLUMNS, SPAN_MS, STORE, Bucket, cell, stored
+from dashboard.record.rollups import COLUMNS, SPAN_MS, STORE, Bucket, Name, cell, stored
 
 SPANS_MS: Final = (SPAN_MS, 60_000, 600_000)
 KEPT_MS: Final = (75 * 60_000, 25 * 3_600_000, 35 * 86_400_000)  # how long each span is kept
@@ -82,7 +82,7 @@ def _fold_portion(partition_id: int, fine_ms: int, coarse_ms: int, before_ms: in
         cursor.execute(_DELETE, [fine_ms, low, high, partition_id])
         cursor.executemany(
             STORE,
-            [stored(partition_id, start, coarse_ms, *name, coarse[start].cells[name]) for start, name in changed],
+            [stored((partition_id, start), coarse_ms, name, coarse[start].cells[name]) for start, name in changed],
         )
     return True
 
@@ -95,9 +95,9 @@ def _read(cursor: CursorWrapper, partition_id: int, span_ms: int, low: int, high
     return found
 
 
-def _add(coarse: dict[int, Bucket], fine: dict[int, Bucket], coarse_ms: int) -> dict[tuple[int, Any], None]:
+def _add(coarse: dict[int, Bucket], fine: dict[int, Bucket], coarse_ms: int) -> dict[tuple[int, Name], None]:
     """Add the fine cells to the coarse ones. Result: which have changed."""
-    changed: dict[tuple[int, Any], None] = {}
+    changed: dict[tuple[int, Name], None] = {}
     for start, bucket in fine.items():
         into = start // coarse_ms * coarse_ms
         for (group, event_type), one in bucket.cells.items():

@@ -80,7 +80,8 @@ class Cell(msgspec.Struct):
 
 def cell(values: Sequence[Any]) -> Cell:
     """The cell that `Cell.values` tells."""
-    return Cell(*values[:-2], histogram.unpacked(values[-2]), histogram.unpacked(values[-1]))
+    *counts, handled, settled = values
+    return Cell(*[*counts, histogram.unpacked(handled), histogram.unpacked(settled)])
 
 
 # A step that counts, of an event: step, type, how long the handler ran (µs), and how long after its publish the event
@@ -92,8 +93,9 @@ Place = tuple[int, int]  # partition id, start of the bucket
 Name = tuple[str, str]  # group, type
 
 
-def stored(partition_id: int, start_ms: int, span_ms: int, group: str, event_type: str, found: Cell) -> tuple[Any, ...]:
+def stored(place: Place, span_ms: int, name: Name, found: Cell) -> tuple[Any, ...]:
     """The values of `STORE`."""
+    (partition_id, start_ms), (group, event_type) = place, name
     return (partition_id, group, span_ms, start_ms, event_type, *found.values())
 
 
@@ -152,9 +154,7 @@ class Rollups:
             for name, found in _count(self._kept[pid, start], group, steps):
                 changed[(pid, start), name] = found
         if changed:
-            cursor.executemany(
-                STORE, [stored(*place, SPAN_MS, *name, found) for (place, name), found in changed.items()]
-            )
+            cursor.executemany(STORE, [stored(place, SPAN_MS, name, found) for (place, name), found in changed.items()])
         self.published.clear()
         self.ended.clear()
         self._shrink()

@@ -113,14 +113,14 @@ def _lane(lanes: Iterable[Mapping[str, Any]], group: str) -> Mapping[str, Any] |
     return next((lane for lane in lanes if lane["group"] == group), None)
 
 
-def _sums(topic: str, groups: Iterable[Mapping[str, Any]]) -> dict[str, int | None]:
+def _sums(topic: str, groups: Iterable[Mapping[str, Any]]) -> dict[str, float | None]:
     """What the topic's groups add up to; unknown (None) when it is for one of them."""
     own = [group for group in groups if group["topic"] == topic]
-    columns = {"behind": "lag", "retrying": "retrying", "dead": "dead"}
+    columns = {"behind": "lag", "retrying": "retrying", "dead": "dead", "failing": "failing_rate"}
     return {"groups": len(own), **{name: _sum([group[column] for group in own]) for name, column in columns.items()}}
 
 
-def _sum(values: list[int | None]) -> int | None:
+def _sum(values: list[float | None]) -> float | None:
     return None if None in values else sum(value for value in values if value is not None)
 
 

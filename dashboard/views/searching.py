@@ -19,7 +19,8 @@ from dashboard.queries import Query, QueryInvalid
 from dashboard.queries.fields import FIELDS
 from dashboard.queries.language import quoted, says, toggled
 
-SHORTHANDS: Final = ("type", "key", "state", "group")  # parameters of their own: `?state=dead` is `?q=state:dead`
+# Parameters of their own: `?state=dead` is `?q=state:dead`.
+SHORTHANDS: Final = ("type", "key", "state", "group", "version")
 BESIDE: Final = ("show", "since_time", "from")  # where a topic's page begins: `dashboard.views.topics`
 MAX_BESIDE: Final = 600
 QUICK_STATES: Final = ("dead", "retrying", "running", "waiting")

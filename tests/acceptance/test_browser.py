@@ -296,3 +296,36 @@ GROW_TRACES: Final = """async ([model, layout]) => {
     }
     return result;
 }"""
+
+
+def test_the_charts_of_a_group_share_a_crosshair_and_keep_their_range_in_the_address(page: Page) -> None:
+    page.goto("/consumers/orders/payment/")
+    expect(page.locator("[data-plots] canvas")).to_have_count(4)
+    expect(page.locator("details.points")).not_to_have_attribute("open", "")
+    moment = page.locator("[data-at]")
+    expect(moment).to_have_text("")
+    page.locator('[data-plot="rate"] .u-over').hover()
+    expect(moment).to_have_text(re.compile(r"\d\d:\d\d:\d\d · \d+ (s|min) ago"))
+    shown = page.locator(".u-cursor-x").evaluate_all("(lines) => lines.map((line) => line.style.transform)")
+    assert len(set(shown)) == 1, "one moment is at one place in all charts"
+    page.mouse.move(5, 5)
+    expect(moment).to_have_text("")
+    page.locator("[data-plots]").press("ArrowLeft")
+    expect(moment).not_to_have_text("")
+    page.locator('[data-choose="1h"]').click()
+    page.wait_for_url("**/consumers/orders/payment/?range=1h")
+    expect(page.locator('[data-choose="1h"]')).to_have_attribute("aria-current", "true")
+    expect(page.locator("lag-chart")).to_have_attribute("data-step", "30000")
+    page.reload()
+    expect(page.locator('[data-choose="1h"]')).to_have_attribute("aria-current", "true")
+    page.go_back()
+    expect(page.locator("lag-chart")).to_have_attribute("data-step", "10000")
+
+
+def test_the_charts_follow_what_happens_while_nobody_points_at_them(page: Page) -> None:
+    page.goto("/consumers/orders/payment/")
+    script = page.locator("lag-chart script")
+    expect(script).to_have_count(1)
+    before = script.text_content() or ""
+    expect(script).not_to_have_text(before)  # a point is added every ten seconds
+    expect(page.locator("[data-plots] canvas")).to_have_count(4)

@@ -159,7 +159,9 @@ def test_folding_keeps_every_count_and_what_comes_late_is_added() -> None:
     assert counts()["email/order_placed"] == before["email/order_placed"]
     assert sum(unpacked(row.handled).total() for row in Rollup.objects.exclude(group="")) == 60
     recorded.settle(late, Step.SUCCEEDED, duration_us=5_000)
+    recorded.publish()
     rollup_age.fold(later_ms)
+    assert counts()["/order_placed"] == {"published": 62}, "what was folded is not counted again from memory"
     assert set(Rollup.objects.values_list("span_ms", flat=True)) == {60_000}
     assert counts()["email/order_placed"] == {"succeeded": 61}
     rollup_age.fold(recorded.at_ms + rollup_age.KEPT_MS[1] + 600_000)
@@ -185,6 +187,12 @@ def test_of_folded_samples_the_worst_is_kept() -> None:
     rollup_age.fold(start + rollup_age.KEPT_MS[0] + 120_000)
     kept = LagSample.objects.get()
     assert (kept.span_ms, kept.start_ms, kept.lag, kept.age_ms) == (60_000, start, 90, 90)
+    LagSample.objects.create(
+        span_ms=SPAN_MS, start_ms=start + 50_000, topic="orders", group="email", lag=91, age_ms=5, dead=0
+    )
+    rollup_age.fold(start + rollup_age.KEPT_MS[0] + 120_000)
+    kept = LagSample.objects.get()
+    assert (kept.lag, kept.age_ms) == (91, 90)
 
 
 @pytest.mark.django_db
