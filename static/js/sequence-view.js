@@ -45,7 +45,8 @@ class SequenceView extends HTMLElement {
     this.heads.replaceChildren(...this.told.lifelines.map((line) => this.#at(head(line), line)));
     this.lines.replaceChildren(...this.told.lifelines.map((line) => this.#at(h("i", { class: `seq-line seq-${line.kind}` }), line)));
     this.#draw();
-    if (first) this.#reveal();
+    if (first && this.page.at === null) this.#reveal();
+    else if (first) this.#moved();
   }
 
   get isShown() {
