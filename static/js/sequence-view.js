@@ -25,6 +25,7 @@ class SequenceView extends HTMLElement {
     for (const name of ["trace", "fold", "tab"]) this.page.addEventListener(name, () => this.#show());
     this.page.addEventListener("moment", () => this.#moved());
     this.page.addEventListener("select", () => this.#reveal());
+    this.page.addEventListener("tab", () => (this.page.at === null ? this.#reveal() : this.#moved()));
     this.addEventListener("click", (click) => this.#click(click));
     document.addEventListener("keydown", (press) => this.#press(press));
     this.#show();
