@@ -12,8 +12,8 @@ from typing import Any, Final
 import pytest
 from playwright.sync_api import Browser, Error, Page, expect
 
+from tests.acceptance.browsing import PATIENCE_MS, listen
 from tests.acceptance.processes import ROOT, Running, environment, manage, running
-from tests.acceptance.test_browser import PATIENCE_MS, _listen, chromium  # noqa: F401  the fixture
 
 WaitUntil = Callable[..., Any]
 
@@ -29,7 +29,7 @@ LAST: Final = """(selector) => {
 
 
 @pytest.fixture(scope="module")
-def signed_in(tmp_path_factory: pytest.TempPathFactory, chromium: Browser) -> Iterator[dict[str, Any]]:  # noqa: F811
+def signed_in(tmp_path_factory: pytest.TempPathFactory, chromium: Browser) -> Iterator[dict[str, Any]]:
     folder = tmp_path_factory.mktemp("traces") / "data"
     folder.mkdir()
     assert manage(folder, "migrate", "-v0").code == 0
@@ -58,12 +58,12 @@ def _cookies(folder: Any, port: int, server: Running, browser: Browser) -> Any:
 
 
 @pytest.fixture
-def page(request: pytest.FixtureRequest, chromium: Browser, signed_in: dict[str, Any]) -> Iterator[Page]:  # noqa: F811
+def page(request: pytest.FixtureRequest, chromium: Browser, signed_in: dict[str, Any]) -> Iterator[Page]:
     """A signed-in page; `param`: more options of its context. Afterwards nothing may have been blocked or thrown."""
     options = {"viewport": {"width": 1440, "height": 900}, **getattr(request, "param", {})}
     context = chromium.new_context(base_url=signed_in["base"], **options)
     context.add_cookies(signed_in["cookies"])
-    complaints = _listen(context)
+    complaints = listen(context)
     page = context.new_page()
     page.set_default_timeout(PATIENCE_MS)
     yield page
