@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any, Final
 
 from bus.event import Cause, Event
@@ -19,7 +20,9 @@ from dashboard.record.projection import Projection
 TOPIC: Final = "bench"
 GROUPS: Final = ("billing", "mailer")
 SIZES: Final = {"bench-200": 66, "bench-2000": 666, "bench-5000": 1_666}  # events; with their lanes, three times that
-NEEDS: Final = "expected playwright and Chromium, found none; `pip install playwright` and `playwright install chromium`"
+NEEDS: Final = (
+    "expected playwright and Chromium, found none; `pip install playwright` and `playwright install chromium`"
+)
 _BEGAN_MS: Final = 1_763_000_000_000
 _VIEWS: Final = {"flow": ".scroller", "timeline": ".time-scroll", "sequence": ".seq-scroll"}
 _FRAMES: Final = 120
@@ -44,13 +47,13 @@ def fill() -> list[str]:
     projection = Projection()
     projection.load()
     projection.add([(TOPIC, 0)])
-    chance = random.Random(7)  # noqa: S311  the same traces each time
+    chance = random.Random(7)  # the same traces each time
     at_ms = _BEGAN_MS
     for trace_id, count in SIZES.items():
         events = list(_events(trace_id, count, at_ms, chance))
         at_ms += count * 4 + 60_000
         journal = list(_journal(events, at_ms, chance))
-        at_ms += len(journal)
+        at_ms += count + 60_000
         projection.store([Chunk(TOPIC, 0, events, journal, Position(events[-1].entry, journal[-1].position))])
     return list(SIZES)
 
@@ -79,12 +82,24 @@ def _journal(events: list[Event], began_ms: int, chance: random.Random) -> Itera
     for at, group in enumerate(GROUPS):
         yield JournalEntry(f"{began_ms + at}-0", group, "w1#0", [], SubscriptionRecord())
     failure = Failure("ValueError", "mailbox full", "", "shop/mail.py:12 in send", "f")
+    lines: list[tuple[int, int, str, Record]] = []
     for at, event in enumerate(events):
-        dead = chance.random() < 0.03
-        step = Step.DEAD_LETTERED if dead else Step.SUCCEEDED
-        taken = Record(int(step), event.entry, 1, chance.randrange(200, 9_000), 0, 0, failure if dead else None)
-        for place, group in enumerate(GROUPS):
-            yield JournalEntry(f"{began_ms + 10 + at}-{place}", group, "w1#0", [taken])
+        took_us = chance.randrange(200, 9_000)
+        steps = [Step.SUCCEEDED] if chance.random() > 0.03 else [Step.RETRY_SCHEDULED, Step.DEAD_LETTERED]
+        for number, step in enumerate(steps):
+            told = None if step == Step.SUCCEEDED else failure
+            record = Record(int(step), event.entry, number + 1, took_us, 0, 500, told)
+            lines += [(10 + at + number * 500, place, group, record) for place, group in enumerate(GROUPS)]
+    for (at_ms, sequence), (_, _, group, record) in _places(sorted(lines, key=lambda line: line[:2])):
+        yield JournalEntry(f"{began_ms + at_ms}-{sequence}", group, "w1#0", [record])
+
+
+def _places(
+    lines: list[tuple[int, int, str, Record]],
+) -> Iterator[tuple[tuple[int, int], tuple[int, int, str, Record]]]:
+    """Each line with its time and its ordinal within that millisecond."""
+    for at_ms, some in groupby(lines, key=lambda line: line[0]):
+        yield from (((at_ms, sequence), line) for sequence, line in enumerate(some))
 
 
 def traces(page: Any, base_url: str) -> Table:

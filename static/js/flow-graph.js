@@ -22,7 +22,8 @@ class FlowGraph extends HTMLElement {
     this.page = this.closest("trace-page");
     this.#build();
     for (const name of ["trace", "moment", "fold", "tab"]) this.page.addEventListener(name, () => this.#show());
-    this.page.addEventListener("select", () => this.#reveal());
+    for (const name of ["tab", "select"])
+      this.page.addEventListener(name, () => this.page.dataset.tab === "flow" && this.#reveal());
     this.addEventListener("click", (click) => this.#click(click));
     this.addEventListener("keydown", (press) => this.#press(press));
     document.addEventListener("keydown", (press) => this.#enter(press));

@@ -25,6 +25,7 @@ class SequenceView extends HTMLElement {
     for (const name of ["trace", "fold", "tab"]) this.page.addEventListener(name, () => this.#show());
     this.page.addEventListener("moment", () => this.#moved());
     this.page.addEventListener("select", () => this.#reveal());
+    this.page.addEventListener("tab", () => (this.page.at === null ? this.#reveal() : this.#moved()));
     this.addEventListener("click", (click) => this.#click(click));
     document.addEventListener("keydown", (press) => this.#press(press));
     this.#show();
@@ -45,7 +46,8 @@ class SequenceView extends HTMLElement {
     this.heads.replaceChildren(...this.told.lifelines.map((line) => this.#at(head(line), line)));
     this.lines.replaceChildren(...this.told.lifelines.map((line) => this.#at(h("i", { class: `seq-line seq-${line.kind}` }), line)));
     this.#draw();
-    if (first) this.#reveal();
+    if (first && this.page.at === null) this.#reveal();
+    else if (first) this.#moved();
   }
 
   get isShown() {

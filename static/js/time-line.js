@@ -17,7 +17,7 @@ class TimeLine extends HTMLElement {
     this.scroller.addEventListener("scroll", () => this.#draw({ fresh: true }), { passive: true });
     new ResizeObserver(() => this.#draw()).observe(this.scroller);
     for (const name of ["trace", "tab", "moment"]) this.page.addEventListener(name, () => this.#show());
-    this.page.addEventListener("select", () => this.#reveal());
+    for (const name of ["tab", "select"]) this.page.addEventListener(name, () => this.#reveal());
     this.addEventListener("click", (click) => this.#click(click));
     addEventListener("popstate", () => this.#read() || this.#show());
     setInterval(() => this.page.shown.complete || this.page.at || document.hidden || this.#show(), GROWS_EVERY_MS);
