@@ -135,8 +135,8 @@ class Shadow:
                 cursor.execute(f'ALTER TABLE rebuilt_{table} RENAME CONSTRAINT "{found["name"]}" TO "{name}"')
             for index in rows(_INDEXES, [f"rebuilt_{table}", f"rebuilt_{table}"]):
                 cursor.execute(f'ALTER INDEX "{index["name"]}" RENAME TO "{index["name"].removeprefix("rebuilt_")}"')
-        for table in rows(_BESIDE):
-            name = table["name"]
+        for beside_one in rows(_BESIDE):
+            name = beside_one["name"]
             cursor.execute(f"ALTER TABLE {name} RENAME TO dashboard_{name.removeprefix('rebuilt_')}")
         for statement in foreign:
             cursor.execute(statement)
