@@ -45,6 +45,7 @@ class Config:
     dedupe_seconds: int = 86_400
     retention_events: int = 1_000_000
     full_events: int = 10_000_000
+    keep_journal: bool = False
     outbox: bool = False
 
     def __post_init__(self) -> None:
@@ -52,8 +53,9 @@ class Config:
             _check_number(name, getattr(self, name), low, high)
         if self.durability not in get_args(Durability):
             raise ConfigError(f"expected BUS['durability'] to be 'strict' or 'relaxed', got {self.durability!r}")
-        if not isinstance(self.outbox, bool):
-            raise ConfigError(f"expected BUS['outbox'] to be True or False, got {self.outbox!r}")
+        for name in ("outbox", "keep_journal"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"expected BUS[{name!r}] to be True or False, got {getattr(self, name)!r}")
         if self.outbox and self.dedupe_seconds < OUTBOX_DEDUPE_SECONDS:
             raise ConfigError(
                 f"expected BUS['dedupe_seconds'] to be at least {OUTBOX_DEDUPE_SECONDS:,} with outbox, got"

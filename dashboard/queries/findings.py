@@ -12,10 +12,9 @@ from bus import health
 from bus.health import Finding
 from dashboard.queries.bus_state import BusState, bus_state
 from dashboard.queries.lag import PartitionRow
-from dashboard.record.presence import LEASE
+from dashboard.record.presence import LEASE, REBUILD, SILENT_MS
 from dashboard.sql import rows
 
-SILENT_MS: Final = 10_000  # a recorder that was not heard of for this long runs no more
 GRACE_SECONDS: Final = 20.0  # what is started together with these pages may come up after them
 REWIND_SHOWN_MS: Final = 86_400_000
 MAX_NAMES: Final = 3
@@ -66,6 +65,7 @@ def of_server(state: BusState) -> list[Finding]:
 
 def of_recorders(recorders: Sequence[Row], state: BusState, now_ms: int, running_seconds: float) -> list[Finding]:
     """Whether somebody records. `running_seconds`: how long these pages have been served."""
+    recorders = [row for row in recorders if not row["name"].startswith(REBUILD)]
     alive = [row for row in recorders if now_ms - row["beat_ms"] < SILENT_MS]
     troubled = [row for row in alive if row["trouble"]]
     if troubled and state.available:  # else the server's own finding says it

@@ -21,10 +21,11 @@ from bus.operations import entry_order
 from bus.streams import shown
 from bus.tail import START, Position
 from dashboard.queries.bus_state import AGAIN_SECONDS, BusState, BusStreams, ask, bus_state, bus_streams
-from dashboard.queries.findings import SILENT_MS, everything, recordings
+from dashboard.queries.findings import everything, recordings
 from dashboard.queries.lag import PartitionRow, partitions
 from dashboard.queries.projections import projections
 from dashboard.record.limits import limits, size_on_disk
+from dashboard.record.presence import REBUILD, SILENT_MS
 from dashboard.record.spans import count_between
 
 MAX_ROWS: Final = 50
@@ -40,7 +41,10 @@ def system() -> dict[str, Any]:
         "again_seconds": AGAIN_SECONDS,
         "findings": everything(state, recorders, places.values(), now_ms),
         "server": _server(state),
-        "recorders": [{**row, "alive": now_ms - row["beat_ms"] < SILENT_MS} for row in recorders[:MAX_ROWS]],
+        "recorders": [
+            {**row, "alive": now_ms - row["beat_ms"] < SILENT_MS, "rebuilds": row["name"].startswith(REBUILD)}
+            for row in recorders[:MAX_ROWS]
+        ],
         "partitions": _partitions(places, streams, state, now_ms + (state.server.offset_ms if state.server else 0)),
         "workers": _workers(state),
         "projections": projections(places),

@@ -13,6 +13,7 @@ from bus.streams import Client
 from bus.tail import Partition, Position
 from dashboard.record import confirm, lag_samples, retention, rewound, rollup_age
 from dashboard.record.batch import Stored
+from dashboard.record.presence import is_rebuilding
 from dashboard.record.projection import Projection
 
 LOOK_SECONDS: Final = 0.5
@@ -63,7 +64,8 @@ class Chores:
             confirm.confirm()
         if now >= self._next_trim:
             self._next_trim = now + TRIM_SECONDS
-            self._trim()
+            if not is_rebuilding():  # which needs the streams as they are
+                self._trim()
             retention.sweep(chunks=1 + 2 * self._since_sweep // retention.CHUNK)
             self._since_sweep = 0
         if now >= self._next_measure:
@@ -133,14 +135,16 @@ class Chores:
         return strangers
 
     def _trim(self) -> None:
-        keep = self._client.config.retention_events
+        keep, keep_journal = self._client.config.retention_events, self._client.config.keep_journal
         for partition, place in self._projection.places.items():
             position = place.position
             if self._trimmed_at.get(partition) == position or position == Position():
                 continue
             removed = 0
             for _ in range(TRIM_CALLS):
-                events, _journal = self._client.run(tail.trim(self._prefix, partition, position, keep))
+                events, _journal = self._client.run(
+                    tail.trim(self._prefix, partition, position, keep, keep_journal=keep_journal)
+                )
                 removed += events
                 if not events:
                     self._trimmed_at[partition] = position

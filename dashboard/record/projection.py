@@ -22,6 +22,7 @@ from bus.tail import Chunk, Partition, Position
 from dashboard.models import GHOSTS_FROM, event_pk
 from dashboard.record import moves, rates, rollups, rows
 from dashboard.record.batch import Batch, Stored
+from dashboard.record.data import shown_all
 from dashboard.record.periods import Periods
 from dashboard.record.progress import Moment, Progress, advance
 from dashboard.record.rates import Series, bucket_of
@@ -133,9 +134,13 @@ class Projection:
                 place = self.places[chunk.topic, chunk.partition]
                 number = place.newest_number
                 self._move_cursor(cursor, place, chunk)
-                for event in chunk.events:
+                payloads = shown_all(chunk.events, rows.MAX_PAYLOAD)
+                for event, payload in zip(chunk.events, payloads, strict=True):
                     number += 1
-                    self._store_event(place, event_pk(place.id, number), event, batch)
+                    row = rows.event_row(
+                        event, payload, pk=event_pk(place.id, number), partition_id=place.id, epoch=place.epoch
+                    )
+                    self._store_event(place, event, row, batch)
                 if chunk.journal:
                     self._store_journal(cursor, place, chunk, batch)
             batch.write(cursor)
@@ -155,11 +160,10 @@ class Projection:
         if chunk.events:
             place.newest_id = rows.clean(chunk.events[-1].id)
 
-    def _store_event(self, place: Place, pk: int, event: Event, batch: Batch) -> None:
-        row = rows.event_row(event, pk=pk, partition_id=place.id, epoch=place.epoch)
+    def _store_event(self, place: Place, event: Event, row: rows.EventRow, batch: Batch) -> None:
         batch.events.append(row.values)
         batch.traces[row.trace] = None
-        self._recent.put(place.id, event.entry, Known(pk, row.at_ms, row.trace, row.type))
+        self._recent.put(place.id, event.entry, Known(row.values[0], row.at_ms, row.trace, row.type))
         self._rollups.published.append((place.id, row.at_ms - row.at_ms % rollups.SPAN_MS, row.type))
         bucket = bucket_of(row.at_ms)
         batch.counts[bucket, self._series_of(rates.PUBLISHED, "", event.topic)] += 1

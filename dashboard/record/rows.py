@@ -142,9 +142,9 @@ class EventRow(NamedTuple):
     at_ms: int
 
 
-def event_row(event: Event, *, pk: int, partition_id: int, epoch: int) -> EventRow:
-    """The row of a published event."""
-    cause, raw = event.cause, event.raw
+def event_row(event: Event, payload: bytes, *, pk: int, partition_id: int, epoch: int) -> EventRow:
+    """The row of a published event. `payload`: its data as it may be stored."""
+    cause = event.cause
     trace, event_type, source = clean(event.correlation_id), clean(event.type), clean(event.source)
     cause_id, cause_group = (clean(cause.event_id), clean(cause.group, MAX_NAME)) if cause else ("", "")
     headers = _headers(event) if event.headers else ""
@@ -152,7 +152,7 @@ def event_row(event: Event, *, pk: int, partition_id: int, epoch: int) -> EventR
     values = (
         pk, partition_id, event.entry, clean(event.id), event_type, clean(event.key or ""), source, trace,
         cause_id, cause_group, cause.attempt if cause else 0, clean(event.traceparent), clean(event.time_text),
-        headers, at_ms, _sequence(event.entry), len(raw), masker().payload(raw, MAX_PAYLOAD), False, epoch,
+        headers, at_ms, _sequence(event.entry), len(event.raw), payload, False, epoch,
     )  # fmt: skip
     return EventRow(values, trace, event_type, at_ms)
 
