@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from bus.event import TOPIC_PATTERN
 from dashboard import queries
 from dashboard.queries.groups import is_behind
 from dashboard.queries.language import quoted
@@ -97,7 +98,7 @@ def followed(focus: str) -> dict[str, Any] | None:
     kind, _, name = focus[:MAX_FOCUS].partition(" ")
     topic, _, group = name.partition(" ")
     asked = {"group": ("group", group, topic), "topic": ("", "", topic), "source": ("source", name, None)}.get(kind)
-    if asked is None or not topic:
+    if asked is None or not topic or (kind != "source" and not TOPIC_PATTERN.match(topic)):
         return None
     field, value, of_topic = asked
     text = f"{field}:{quoted(value)}" if field else ""

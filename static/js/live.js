@@ -3,7 +3,7 @@ import { learn } from "./clock.js";
 import { count } from "./words.js";
 
 const FIRST_WAIT_MS = 400;
-const LONGEST_WAIT_MS = 15_000;
+const LONGEST_WAIT_MS = 5_000;
 const SAMPLES = 200;
 
 class Live extends EventTarget {

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, expect, sync_playwright
 
 from tests.acceptance.processes import Running
 
@@ -22,6 +22,7 @@ SWITCHES: Final = (
 )
 BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE_MS: Final = 30_000
+expect.set_options(timeout=PATIENCE_MS)  # a deadline, not a measurement: many share a machine
 REPORT_VIOLATIONS: Final = """
     document.addEventListener("securitypolicyviolation", (event) =>
         console.error(`policy: ${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}`));

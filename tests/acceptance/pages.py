@@ -15,7 +15,10 @@ PARTS: Final[Mapping[str, str]] = {
     "correlation_id": "0af7651916cd43dd8448eb211c80319c",
     "name": "topics",
     "token": "spent",
+    "pk": "1",
+    "deed": "pause",
 }
+MAY_BE_MISSING: Final = frozenset({"pk", "deed"})  # parts that name what nobody has done on this bus
 # Further looks of some pages: what is in their address.
 LOOKS: Final[Mapping[str, tuple[str, ...]]] = {
     "overview": ("?focus=group+orders+email",),

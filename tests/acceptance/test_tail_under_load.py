@@ -32,10 +32,12 @@ class Wire:
     def __init__(self, port: int) -> None:
         self._to = ("127.0.0.1", port)
         self._ends: list[socket.socket] = []
+        self._pumps: list[threading.Thread] = []
         self._is_cut = False
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listening.getsockname()[1])
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     def cut(self) -> None:
         """End every connection, and refuse new ones."""
@@ -43,7 +45,6 @@ class Wire:
         for end in self._ends:
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
-        self._ends.clear()
 
     def mend(self) -> None:
         self._is_cut = False
@@ -53,6 +54,10 @@ class Wire:
 
     def __exit__(self, *exception: object) -> None:
         self.cut()
+        with contextlib.suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)
+        for thread in (self._accepting, *self._pumps):
+            thread.join(10)
         self._listening.close()
 
     def _accept(self) -> None:
@@ -64,8 +69,17 @@ class Wire:
                     continue
                 far = socket.create_connection(self._to)
                 self._ends += [near, far]
-                for one, other in ((near, far), (far, near)):
-                    threading.Thread(target=_pump, args=(one, other), daemon=True).start()
+                self._pumps.append(threading.Thread(target=_wire, args=(near, far), daemon=True))
+                self._pumps[-1].start()
+
+
+def _wire(near: socket.socket, far: socket.socket) -> None:
+    """Carry both ways until both ends have ended."""
+    with near, far:
+        back = threading.Thread(target=_pump, args=(far, near), daemon=True)
+        back.start()
+        _pump(near, far)
+        back.join()
 
 
 def _pump(source: socket.socket, sink: socket.socket) -> None:
