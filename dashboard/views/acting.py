@@ -18,7 +18,7 @@ from django.views.decorators.http import require_http_methods
 from bus.errors import BusError
 from dashboard.actions import rates
 from dashboard.actions.acting import act as do
-from dashboard.actions.acting import deed_of, propose
+from dashboard.actions.acting import deed_of, propose, revealed
 from dashboard.actions.audit import Actor, Forbidden
 from dashboard.actions.plan import Asked, Unclear
 from dashboard.actions.roles import Deed, may
@@ -67,6 +67,8 @@ def _done(request: HttpRequest, deed: Deed) -> HttpResponse:
     except BusError as error:
         messages.error(request, f"Not done: {error}")
     else:
+        if deed is Deed.REVEAL:
+            return render(request, "acting/revealed.html", {"action": action, "text": revealed(action), "back": back})
         messages.success(request, action.told, extra_tags=reverse("action", args=[action.pk]))
     return redirect(back)
 

@@ -19,6 +19,7 @@ from dashboard.actions.roles import Deed
 from dashboard.models import Event as Recorded
 from dashboard.models import Subscription
 from dashboard.queries.bus_state import bus_state
+from dashboard.queries.event import readable
 from dashboard.record.masking import MARK
 
 REPUBLISHED: str = "fanlight-republished"  # header: the id of the event that this one repeats
@@ -76,6 +77,33 @@ def republish(doing: Doing) -> Outcome:
         headers={**first.headers, REPUBLISHED: first.id}, correlation_id=first.correlation_id,
     )  # fmt: skip
     return Outcome(f"{event.type} published on {event.topic} once more", [event.id, first.id], 1, {"of": first.id})
+
+
+def plan_reveal(client: Client, asked: Asked) -> Plan:
+    """Which event's masked fields."""
+    event = original(client, asked.needed("event"))
+    return Plan(
+        Deed.REVEAL, event.topic, f"Show the data of {event.type} unmasked?",
+        [
+            "You see the event's data as it was published, secrets included, once, on the next page.",
+            "It is not stored anywhere; that you looked is, with your reason, and everybody can see that.",
+        ],
+        "No: what was seen is seen.", "Show it unmasked", count=1,
+        columns=("Event", "Type", "Key"), rows=[(event.id, event.type, event.key or "–")],
+        chosen={"event": event.id}, frozen={"event": event.id},
+    )  # fmt: skip
+
+
+def reveal(doing: Doing) -> Outcome:
+    """Says that it was looked at; what is seen is asked for by `revealed`, and is in no record."""
+    event = original(doing.client, doing.frozen["event"])
+    return Outcome(f"the data of {event.type} was shown unmasked", [event.id], 1)
+
+
+def revealed(client: Client, event_id: str) -> str:
+    """The event's data as it was published, for whoever was allowed to see it."""
+    raw = original(client, event_id).raw
+    return readable(raw, is_whole=True)[1]
 
 
 def original(client: Client, event_id: str) -> Event:
