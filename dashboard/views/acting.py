@@ -47,10 +47,10 @@ def _asked(request: HttpRequest, deed: Deed, asked: Asked) -> HttpResponse:
     except BusError as error:
         if deed is Deed.PUBLISH:
             return _form(request, asked, trouble=str(error))
-        context = {"deed": deed, "trouble": str(error), "back": back}
-        return render(request, _template(request, "trouble"), context, status=400)
+        told = {"deed": deed, "trouble": str(error), "back": back}
+        return render(request, _template(request, "trouble"), told, status=400)
     said = {name: asked.get(name) for name in ("topic", "type", "key", "data")}
-    context = {**proposal._asdict(), "deed": deed, "back": back, "said": said}
+    context: dict[str, Any] = {**proposal._asdict(), "deed": deed, "back": back, "said": said}
     return render(request, _template(request, "confirm"), context)
 
 

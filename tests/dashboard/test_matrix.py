@@ -26,7 +26,8 @@ from bus.publisher import Publisher
 from bus.streams import Client
 from bus.wire import Operation
 from dashboard.actions import rates, roles, tokens
-from dashboard.actions.acting import WAYS, propose
+from dashboard.actions.acting import propose
+from dashboard.actions.deeds import WAYS
 from dashboard.actions.models import Action, Grant, Token
 from dashboard.actions.plan import Asked
 from dashboard.actions.roles import Deed, Role
@@ -175,7 +176,8 @@ def test_each_address_answers_each_role_as_its_row_says(keys: Keys, method: str)
 def digest(client: Client) -> Any:
     """All that an operator could change: the streams and journals, who is paused, and the rows about people."""
     prefix = client.config.prefix
-    streams = client.run(tail.newest(prefix, client.run(tail.partitions(prefix))))
+    partitions = client.run(tail.partitions(prefix))
+    streams = client.run(tail.newest(prefix, partitions))
     paused = client.run(control.paused_by(Keys(prefix, "orders", 0), "email"))
     dead = client.run(Operation([(b"KEYS", f"{prefix}*".encode())], lambda replies: sorted(replies[0])))
     rows = [list(model.objects.values_list()) for model in (Action, Grant)]
