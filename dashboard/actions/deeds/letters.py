@@ -30,7 +30,11 @@ def plan_discard(client: Client, asked: Asked) -> Plan:
     noun = _noun(len(found))
     return Plan(
         Deed.DISCARD, topic, f"Discard {noun} of {group} on {topic}?",
-        [f"{noun} {'is' if len(found) == 1 else 'are'} put aside: no longer counted, listed or replayed.", "A key that one of them blocked is free.", more],
+        [
+            f"{noun} {'is' if len(found) == 1 else 'are'} put aside: no longer counted, listed or replayed.",
+            "A key that one of them blocked is free.",
+            more,
+        ],
         f"Yes, until {day:%d %B %Y}: restore. Afterwards {'they are' if len(found) != 1 else 'it is'} gone.",
         f"Discard {noun}", group=group, reason="not worth a replay", count=len(found),
         impossible="" if found else "no dead letter matches any more",
