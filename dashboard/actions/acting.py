@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from bus.management.groups import connected
-from dashboard.actions.audit import Actor, Outcome, Wanted, perform
-from dashboard.actions.deeds import WAYS
+from dashboard.actions.audit import Actor, Outcome, Wanted, outcome_of, perform
+from dashboard.actions.deeds import WAYS, events
 from dashboard.actions.models import Action
 from dashboard.actions.plan import Asked, Doing, Plan, Unclear, freeze, thaw
 from dashboard.actions.roles import Deed, Someone, Verdict, may
@@ -47,3 +47,10 @@ def act(actor: Actor, deed: Deed, frozen: str, reason: str) -> Action:
             return WAYS[deed].do(Doing(client, topic, group, **doing))
 
     return perform(actor, wanted, do)
+
+
+def revealed(action: Action) -> str:
+    """What an action that reveals is about, unmasked: for its own answer, once."""
+    assert (action.deed, action.result) == (Deed.REVEAL.value, "done")
+    with connected() as client:
+        return events.revealed(client, outcome_of(action)["events"][0])

@@ -71,7 +71,7 @@ class Action(models.Model):
         return f"{self.deed} {self.topic} {self.group} by {self.who}"
 
     def save(self, *arguments: Any, **options: Any) -> None:
-        if self.pk is not None and not self._state.adding:
+        if not self._state.adding:
             raise ActionFinal("expected an action that is new, got one that is recorded; `Action.end` adds the result")
         super().save(*arguments, **options)
 
@@ -82,7 +82,8 @@ class Action(models.Model):
         """Add the result. False when it had one: it then stays."""
         ended = int(time.time() * 1000)
         values = dict(zip(_RESULT_FIELDS, (result, told[:500], outcome, ended), strict=True))
-        rows = models.QuerySet(Action).filter(pk=self.pk, result="")  # the one change that there is
+        # The one change that there is.
+        rows: models.QuerySet[Action] = models.QuerySet(Action).filter(pk=self.pk, result="")
         is_first = bool(rows.update(**values))
         if is_first:
             self.__dict__.update(values)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from django.db import IntegrityError
+from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 
 from bus.errors import BusError
@@ -52,9 +52,10 @@ def create(name: str, role: Role, patterns: str, made_by: str) -> str:
     secret = PREFIX + secrets.token_urlsafe(32)
     now = int(time.time() * 1000)
     try:
-        Token.objects.create(
-            name=name, digest=digest(secret), role=int(role), patterns=patterns, made_by=made_by, made_ms=now
-        )
+        with transaction.atomic():
+            Token.objects.create(
+                name=name, digest=digest(secret), role=int(role), patterns=patterns, made_by=made_by, made_ms=now
+            )
     except IntegrityError:
         raise TokenInvalid(f"expected a name that no token has or had, got {name!r}") from None
     return secret

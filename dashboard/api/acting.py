@@ -11,9 +11,10 @@ from django.http import HttpRequest
 from bus.errors import BusError
 from dashboard.actions import rates
 from dashboard.actions.acting import act as do
-from dashboard.actions.acting import deed_of, propose
+from dashboard.actions.acting import deed_of, propose, revealed
 from dashboard.actions.audit import Actor
 from dashboard.actions.plan import Asked, Unclear
+from dashboard.actions.roles import Deed
 from dashboard.api.answers import Refused, endpoint, posted, whole
 from dashboard.queries import activity
 
@@ -64,7 +65,8 @@ def act(request: HttpRequest, deed: str) -> dict[str, Any]:
         raise Refused(f"expected at most {rates.PER_MINUTE} actions a minute; try again in {wait} s", 429)
     actor = Actor(request.user.get_username(), "api", request.user)
     made = do(actor, wanted, frozen, reason)
-    return activity.action(made.pk) or {}
+    unmasked = {"revealed": revealed(made)} if wanted is Deed.REVEAL else {}
+    return {**(activity.action(made.pk) or {}), **unmasked}
 
 
 def _body(request: HttpRequest) -> dict[str, Any]:

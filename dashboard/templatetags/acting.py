@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from dashboard.actions.deeds.events import is_masked
 from dashboard.actions.roles import Deed, Verdict, may
 from dashboard.queries.activity import of_event
 from dashboard.views.activity import shown
@@ -56,3 +57,9 @@ def chosen(entry: Mapping[str, Any]) -> str:
 def actions_of(event_id: str) -> list[dict[str, Any]]:
     """What operators did with an event."""
     return [shown(row) for row in of_event(event_id)]
+
+
+@register.filter
+def masked(text: str) -> bool:
+    """Whether something in a payload's text is masked."""
+    return is_masked(text)

@@ -18,7 +18,7 @@ from django.views.decorators.http import require_http_methods
 from bus.errors import BusError
 from dashboard.actions import rates
 from dashboard.actions.acting import act as do
-from dashboard.actions.acting import deed_of, propose
+from dashboard.actions.acting import deed_of, propose, revealed
 from dashboard.actions.audit import Actor, Forbidden
 from dashboard.actions.plan import Asked, Unclear
 from dashboard.actions.roles import Deed, may
@@ -47,10 +47,10 @@ def _asked(request: HttpRequest, deed: Deed, asked: Asked) -> HttpResponse:
     except BusError as error:
         if deed is Deed.PUBLISH:
             return _form(request, asked, trouble=str(error))
-        context = {"deed": deed, "trouble": str(error), "back": back}
-        return render(request, _template(request, "trouble"), context, status=400)
+        told = {"deed": deed, "trouble": str(error), "back": back}
+        return render(request, _template(request, "trouble"), told, status=400)
     said = {name: asked.get(name) for name in ("topic", "type", "key", "data")}
-    context = {**proposal._asdict(), "deed": deed, "back": back, "said": said}
+    context: dict[str, Any] = {**proposal._asdict(), "deed": deed, "back": back, "said": said}
     return render(request, _template(request, "confirm"), context)
 
 
@@ -67,6 +67,8 @@ def _done(request: HttpRequest, deed: Deed) -> HttpResponse:
     except BusError as error:
         messages.error(request, f"Not done: {error}")
     else:
+        if deed is Deed.REVEAL:
+            return render(request, "acting/revealed.html", {"action": action, "text": revealed(action), "back": back})
         messages.success(request, action.told, extra_tags=reverse("action", args=[action.pk]))
     return redirect(back)
 

@@ -15,6 +15,7 @@ from bus.operations import Settlement, Taken
 from bus.pending import Chosen
 from bus.publisher import Publisher
 from bus.streams import Client, connect
+from bus.wire import Operation
 from tests.bus.conftest import journal_of, records_of, steps_of
 from tests.bus.swallower import Swallower
 
@@ -51,7 +52,8 @@ def retry_late(client: Client, keys: Keys, event: Event) -> None:
 def settle(client: Client, keys: Keys, event: Event, *, group: str = "email", owner: str = "w1#0") -> set[str]:
     record = Record(Step.SUCCEEDED, event.entry, event.attempt)
     key = event.key or "" if group == "ledger" else ""
-    return set(client.run(operations.settle(keys, group, owner, [Settlement(b"a", record, key)], holds=9)))
+    stale = client.run(operations.settle(keys, group, owner, [Settlement(b"a", record, key)], holds=9))
+    return set(stale)
 
 
 def of(event: Event) -> list[Chosen]:
@@ -161,7 +163,7 @@ def test_an_event_that_left_the_stream_is_lost_when_it_is_released_and_skipped_a
     one, two = take(client, keys)
     for event in (one, two):
         retry_late(client, keys, event)
-        client.run(operations.Operation([(b"XDEL", keys.events, event.entry.encode())], lambda _: None))
+        client.run(Operation([(b"XDEL", keys.events, event.entry.encode())], lambda _: None))
     client.run(pending.release(keys, "email", of(one), who="ann"))
     client.run(pending.skip(keys, "email", of(two), who="ann"))
     assert steps_of(client, "orders")[-2:] == ["lost", "skipped"]

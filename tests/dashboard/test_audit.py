@@ -34,7 +34,8 @@ def ann(settings: Any) -> Actor:
 def published(client: Client) -> list[Event]:
     """Events on `fanlight.actions`."""
     prefix = client.config.prefix
-    if audit.TOPIC not in dict(client.run(tail.partitions(prefix))):
+    partitions = client.run(tail.partitions(prefix))
+    if audit.TOPIC not in dict(partitions):
         return []
     keys = Keys(prefix, audit.TOPIC, 0)
     client.run(operations.subscribe(keys, "tests", SubscriptionRecord(), start="0-0", worker="w"))

@@ -29,5 +29,6 @@ WAYS: Final[Mapping[Deed, Way]] = {
     Deed.DISCARD: Way(letters.plan_discard, letters.discard),
     Deed.RESTORE: Way(letters.plan_restore, letters.restore),
     Deed.PUBLISH: Way(events.plan_publish, events.publish),
+    Deed.REVEAL: Way(events.plan_reveal, events.reveal),
     Deed.REPUBLISH: Way(events.plan_republish, events.republish),
 }

@@ -103,7 +103,8 @@ def _done(doing: Doing, word: str, operation: Callable[[Keys, list[Chosen]], Ope
     by_partition: dict[int, list[Chosen]] = defaultdict(list)
     for partition, entry, attempt in doing.frozen["entries"]:
         by_partition[partition].append(Chosen(entry, attempt))
-    done, passed = 0, {}
+    done = 0
+    passed: dict[tuple[int, str], str] = {}
     for partition, chosen in sorted(by_partition.items()):
         result = doing.client.run(operation(Keys(doing.client.config.prefix, doing.topic, partition), chosen))
         done += result.done

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -19,9 +20,11 @@ from dashboard.actions.roles import Deed
 from dashboard.models import Event as Recorded
 from dashboard.models import Subscription
 from dashboard.queries.bus_state import bus_state
+from dashboard.queries.event import readable
 from dashboard.record.masking import MARK
 
-REPUBLISHED: str = "fanlight-republished"  # header: the id of the event that this one repeats
+_MARKED: Final = re.compile(f"(?<!{MARK[0]}){MARK}(?!{MARK[0]})")
+REPUBLISHED: Final = "fanlight-republished"  # header: the id of the event that this one repeats
 
 
 def plan_publish(client: Client, asked: Asked) -> Plan:  # noqa: ARG001  as every plan
@@ -78,6 +81,33 @@ def republish(doing: Doing) -> Outcome:
     return Outcome(f"{event.type} published on {event.topic} once more", [event.id, first.id], 1, {"of": first.id})
 
 
+def plan_reveal(client: Client, asked: Asked) -> Plan:
+    """Which event's masked fields."""
+    event = original(client, asked.needed("event"))
+    return Plan(
+        Deed.REVEAL, event.topic, f"Show the data of {event.type} unmasked?",
+        [
+            "You see the event's data as it was published, secrets included, once, on the next page.",
+            "It is not stored anywhere; that you looked is, with your reason, and everybody can see that.",
+        ],
+        "No: what was seen is seen.", "Show it unmasked", count=1,
+        columns=("Event", "Type", "Key"), rows=[(event.id, event.type, event.key or "–")],
+        chosen={"event": event.id}, frozen={"event": event.id},
+    )  # fmt: skip
+
+
+def reveal(doing: Doing) -> Outcome:
+    """Says that it was looked at; what is seen is asked for by `revealed`, and is in no record."""
+    event = original(doing.client, doing.frozen["event"])
+    return Outcome(f"the data of {event.type} was shown unmasked", [event.id], 1)
+
+
+def revealed(client: Client, event_id: str) -> str:
+    """The event's data as it was published, for whoever was allowed to see it."""
+    raw = original(client, event_id).raw
+    return readable(raw, is_whole=True)[1]
+
+
 def original(client: Client, event_id: str) -> Event:
     """The event as its stream holds it. Raises `Unclear` when it is not recorded, or has left the stream."""
     row = Recorded.objects.filter(event_id=event_id, epoch__gte=0).select_related("partition").order_by("-id").first()
@@ -99,6 +129,11 @@ def reached(topic: str, type_: str) -> list[str]:
     return [name for name in there if _takes(said.get(name, ""), type_)]
 
 
+def is_masked(text: str) -> bool:
+    """Whether something in it was masked; what merely looks alike, such as ••••, was not."""
+    return _MARKED.search(text) is not None
+
+
 def _takes(types: str, type_: str) -> bool:
     return not types or types == "null" or type_ in msgspec.json.decode(types)
 
@@ -111,7 +146,7 @@ def _reach(topic: str, type_: str) -> list[str]:
 
 
 def _parsed(text: str) -> Any:
-    if MARK in text:
+    if is_masked(text):
         raise DataInvalid(f"expected data without masked values, got one that holds {MARK}; write the value itself")
     try:
         return msgspec.json.decode(text.encode("utf-8", "surrogateescape"))

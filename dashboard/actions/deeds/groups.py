@@ -93,8 +93,8 @@ def plan_rewind(client: Client, asked: Asked) -> Plan:
         f"Move {group}", group=group, reason=f"to go on from {to}", count=back + forth,
         impossible="" if back or forth else "it is there already: no event would come anew or be passed over",
         warning="Its handlers run again for events that they have handled: only safe where twice is." if back else "",
-        columns=("Partition", "Before", "After", "Events"),
-        rows=[(row["partition"], told(row["before"]), told(row["after"]), _words(row)) for row in moves],
+        columns=("Partition", "Events", "Before", "After"),
+        rows=[(row["partition"], _words(row), told(row["before"]), told(row["after"])) for row in moves],
         chosen={"to": to}, frozen={str(row["partition"]): [row["before"], row["after"]] for row in moves},
     )  # fmt: skip
 

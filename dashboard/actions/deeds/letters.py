@@ -30,7 +30,11 @@ def plan_discard(client: Client, asked: Asked) -> Plan:
     noun = _noun(len(found))
     return Plan(
         Deed.DISCARD, topic, f"Discard {noun} of {group} on {topic}?",
-        [f"{noun} put aside: no longer counted, listed or replayed.", "A key that one of them blocked is free.", more],
+        [
+            f"{noun} {'is' if len(found) == 1 else 'are'} put aside: no longer counted, listed or replayed.",
+            "A key that one of them blocked is free.",
+            more,
+        ],
         f"Yes, until {day:%d %B %Y}: restore. Afterwards {'they are' if len(found) != 1 else 'it is'} gone.",
         f"Discard {noun}", group=group, reason="not worth a replay", count=len(found),
         impossible="" if found else "no dead letter matches any more",
@@ -45,7 +49,7 @@ def plan_restore(client: Client, asked: Asked) -> Plan:
     noun = f"{len(found):,} discarded dead letter{'s' * (len(found) != 1)}"
     return Plan(
         Deed.RESTORE, topic, f"Restore {noun} of {group} on {topic}?",
-        [f"{noun.capitalize()} are dead letters again: counted, listed, and ready to be replayed.", more],
+        [f"{noun}: counted and listed again, and ready to be replayed.", more],
         "Yes: discard again.", f"Restore {noun}", group=group, reason="discarded by mistake", count=len(found),
         impossible="" if found else f"nothing of {group} is discarded, or it is gone: kept for 30 days",
         columns=("Event", "Type", "Error"), rows=[_row(letter) for _, letter in found[:MAX_SHOWN]],
