@@ -40,8 +40,8 @@ INSTALLED_APPS = [
     "csp",
     "channels",
     "django_htmx",
+    "dashboard",  # before the bus: its `replay` knows more
     "bus",
-    "dashboard",
     "dashboard.shop",
 ]
 

@@ -27,13 +27,17 @@ TESTS: Final = (
         f"tests/dashboard/test_{page}.py"
         for page in (
             "api",
+            "api_replays",
             "confirm",
             "consumers",
             "dead_letters",
+            "editing",
             "lanes",
             "pages",
             "queries",
             "recorder",
+            "replay_pages",
+            "replays",
             "search",
             "trace",
         )
