@@ -45,8 +45,8 @@ INSTALLED_APPS = [
     "csp",
     "channels",
     "django_htmx",
+    "dashboard",  # before the bus: its `replay` knows more
     "bus",
-    "dashboard",
     "dashboard.shop",
 ]
 

@@ -102,7 +102,7 @@ class Hands:
         now_ms = int(time.time() * 1000) if fate is Fate.WAITING else None
         with connection.cursor() as cursor:
             cursor.execute(spread(_MARK, len(numbers)), [fate.value, now_ms, replay.pk, *numbers])
-            return cursor.rowcount
+            return int(cursor.rowcount)
 
     def _by_place(self, some: Iterable[Letter]) -> dict[tuple[Keys, str], list[Letter]]:
         places = defaultdict(list)

@@ -30,7 +30,7 @@ MAX_CHOSEN: Final = 1_000
 _LAST: Final = (1 << NUMBER_BITS) - 1
 _KIND: Final = "CASE WHEN d.fingerprint = '' THEN d.error ELSE d.fingerprint END"
 _FREEZE: Final = (
-    'INSERT INTO dashboard_replayletter (replay_id, number, event_id, "group", entry, moved_ms, ended, kind, fate,'
+    'INSERT INTO dashboard_replayletter (replay_id, number, event_id, "group", entry, moved_ms, ended, kind, fate,'  # noqa: S608  constants
     ' letter, error) SELECT %s, %s + ROW_NUMBER() OVER (ORDER BY event_id, "group"), event_id, "group", entry,'
     f" moved_ms, ended, kind, 'planned', '', '' FROM (SELECT d.event_id, d.\"group\", e.entry, d.moved_ms, d.ended,"
     f" {_KIND} AS kind FROM dashboard_delivery d JOIN dashboard_event e ON e.id = d.event_id"
@@ -47,7 +47,8 @@ _ADD: Final = (
 _CHOSEN: Final = (
     f'SELECT d.event_id, d."group", e.entry, d.moved_ms, d.ended, {_KIND} AS kind, d.state, d.attempt, d.worker,'  # noqa: S608  constants
     " d.error, d.fingerprint, e.event_id AS id, p.topic, p.number FROM dashboard_event e"
-    " JOIN dashboard_partition p ON p.id = e.partition_id JOIN dashboard_delivery d ON d.event_id = e.id WHERE {} IN (…)"
+    " JOIN dashboard_partition p ON p.id = e.partition_id JOIN dashboard_delivery d ON d.event_id = e.id"
+    " WHERE {} IN (…)"
 )
 _FATES: Final = {"dead": Fate.PLANNED, "succeeded": Fate.SUCCEEDED_BEFORE, "discarded": Fate.DISCARDED_BEFORE}
 
@@ -101,7 +102,7 @@ def _filtered(replay: Replay, asked: Asked) -> Iterator[int]:
     for place in _places(asked.topic):
         low, group, high = event_pk(place.id, 0), "", event_pk(place.id, _LAST)
         while True:
-            parameters = [replay.pk, newest, low, high, low, group, *values, PORTION]
+            parameters: list[Any] = [replay.pk, newest, low, high, low, group, *values, PORTION]
             with connection.cursor() as cursor:
                 cursor.execute(statement, parameters)
                 added = cursor.rowcount

@@ -126,6 +126,7 @@ class Runner:
             return
         failed = [one for one in said if one and one.fate in (Fate.SAME_ERROR, Fate.NEW_ERROR)]
         if failed and replay.canary == len(CANARY) - 1:
+            self._watch.look(replay)  # the counts say what the sentence says
             desk.end(replay, Stage.STOPPED, _why_stopped(replay, failed))
         elif Replay.objects.filter(pk=replay.pk, canary=replay.canary).update(canary=replay.canary + 1):
             replay.canary += 1
@@ -176,7 +177,8 @@ def _in_hand() -> Sequence[Replay]:
     """Replays that run, and those that ended early and of which something is not known yet."""
     settled = F("succeeded") + F("same_error") + F("new_error") + F("other")
     early = Q(stage__in=(Stage.STOPPED, Stage.CANCELLED)) & (Q(touched__gt=settled) | Q(action__result=""))
-    return Replay.objects.select_related("action").filter(Q(stage=Stage.RUNNING) | early).order_by("-pk")[:AT_ONCE]
+    found = Replay.objects.select_related("action").filter(Q(stage=Stage.RUNNING) | early)
+    return list(found.order_by("-pk")[:AT_ONCE])
 
 
 def _why_stopped(replay: Replay, failed: Sequence[Told]) -> str:

@@ -34,7 +34,7 @@ _EARLIER: Final = "SELECT id, who, began_ms FROM dashboard_replay WHERE id IN (â
 _RETRYING: Final = (
     "SELECT COUNT(*) AS count FROM (SELECT 1 AS one FROM dashboard_replayletter l JOIN dashboard_delivery d"
     ' ON d.event_id = l.event_id AND d."group" = l."group" WHERE l.replay_id = %s AND l.fate = \'waiting\''
-    " AND d.state = 'retrying' LIMIT 1000) AS some"
+    " AND d.state = 'retrying' LIMIT 1000) AS found"
 )
 _GROUPS: Final = (
     'SELECT DISTINCT event_id >> %s AS partition_id, "group" FROM dashboard_replayletter WHERE replay_id = %s'
@@ -141,8 +141,8 @@ def _again(replay: Replay) -> dict[str, Any] | None:
     (found,) = rows(_AGAIN, [replay.pk])
     if not found["count"]:
         return None
-    (newest,) = rows_in(_EARLIER, [found["newest"]]) or [None]
-    return {"count": found["count"], "newest": newest}
+    newest = rows_in(_EARLIER, [found["newest"]])
+    return {"count": found["count"], "newest": newest[0] if newest else None}
 
 
 def _hindrances(replay: Replay) -> list[dict[str, str]]:

@@ -22,15 +22,15 @@ _WITHIN: Final = "replay_id = %s AND number BETWEEN %s AND %s"
 _MARK: Final = f"UPDATE dashboard_replayletter SET fate = %s WHERE {_WITHIN} AND fate = 'planned'"  # noqa: S608  constants
 _GONE: Final = f"{_MARK} AND event_id BETWEEN %s AND %s"
 _PLACES: Final = (
-    'SELECT DISTINCT event_id >> %s AS partition_id, "group" FROM dashboard_replayletter'
+    'SELECT DISTINCT event_id >> %s AS partition_id, "group" FROM dashboard_replayletter'  # noqa: S608  constants
     f" WHERE {_WITHIN} AND fate = 'planned'"
 )
 _UNHANDLED: Final = (
-    f'{_MARK} AND "group" = %s AND event_id BETWEEN %s AND %s AND NOT EXISTS (SELECT 1 FROM dashboard_event e'
+    f'{_MARK} AND "group" = %s AND event_id BETWEEN %s AND %s AND NOT EXISTS (SELECT 1 FROM dashboard_event e'  # noqa: S608  constants
     " WHERE e.id = dashboard_replayletter.event_id AND e.type IN (…))"
 )
 _EARLIER: Final = (
-    "UPDATE dashboard_replayletter SET earlier = (SELECT MAX(o.replay_id) FROM dashboard_replayletter o"
+    "UPDATE dashboard_replayletter SET earlier = (SELECT MAX(o.replay_id) FROM dashboard_replayletter o"  # noqa: S608  constants
     ' WHERE o.event_id = dashboard_replayletter.event_id AND o."group" = dashboard_replayletter."group"'
     " AND o.replay_id < dashboard_replayletter.replay_id AND o.replayed_ms IS NOT NULL)"
     f" WHERE {_WITHIN} AND fate IN ('planned', 'replayed_before', 'succeeded_before')"
@@ -48,7 +48,7 @@ _SET_TAKEN: Final = (
 )
 # The newest events of the same key, each by the index of keys; one that the group handled makes the letter old news.
 _SUPERSEDED: Final = (
-    f"{_MARK} AND EXISTS (SELECT 1 FROM dashboard_event e JOIN dashboard_delivery d ON d.event_id IN"
+    f"{_MARK} AND EXISTS (SELECT 1 FROM dashboard_event e JOIN dashboard_delivery d ON d.event_id IN"  # noqa: S608  constants
     " (SELECT n.id FROM dashboard_event n WHERE NOT (n.key = '') AND n.key = e.key AND n.id > e.id"
     f" AND n.partition_id = e.partition_id ORDER BY n.id DESC LIMIT {NEWER})"
     ' AND d."group" = dashboard_replayletter."group" AND d.state = \'succeeded\''

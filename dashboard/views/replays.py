@@ -1,6 +1,6 @@
 """Replays: the plan that is looked at before it starts, a replay while it runs, and all there ever were.
 
-Parses the request and shapes what `replays.shown` and `replays.desk` answer. Forms all the way: nothing here needs scripts.
+Parses the request and shapes what `replays.shown` and `replays.desk` answer. Forms all the way: no script is needed.
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ def plan(request: HttpRequest) -> HttpResponse:
 
 def asked_of(request: HttpRequest) -> Asked:
     """What a form of the Dead letters page asks for: the rows that were chosen, or all that match."""
-    names = {name: request.POST.get(name, "").strip()[:1_000] for name in ("topic", "group", "error", "type", "query")}
+    names: dict[str, Any] = {
+        name: request.POST.get(name, "").strip()[:1_000] for name in ("topic", "group", "error", "type", "query")
+    }
     if request.POST.get("which") != "chosen":
         return Asked(**names)
     chosen = [_chosen(text) for text in request.POST.getlist("letter")]

@@ -21,6 +21,7 @@ class Graveyard:
     def __init__(self, client: Client, topic: str = "orders", groups: tuple[str, ...] = ("email", "audit")) -> None:
         self.client = client
         self.keys = Keys(client.config.prefix, topic, 0)
+        self.ids: list[str] = []
         self.publisher = Publisher(client.config)
         self.publisher.declare(topic, 1)
         for group in groups:

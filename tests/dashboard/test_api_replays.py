@@ -68,7 +68,7 @@ def test_a_replay_is_planned_confirmed_looked_at_and_cancelled(operator: Browser
     assert post(operator, f"/replays/{pk}/go-on", described="/replays/{pk}/go-on")["stage"] == "running"
 
 
-def test_letters_can_be_named(operator: Browser, dead: Any) -> None:
+def test_letters_can_be_named(operator: Browser, dead: Graveyard) -> None:
     named = [{"event": id_, "group": "email"} for id_ in (*dead.ids[:2], "nobody")]
     assert post(operator, "/replays", {"letters": named}, status=201)["planned"] == 2
 

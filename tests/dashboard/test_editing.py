@@ -80,14 +80,10 @@ def test_the_edited_event_runs_in_the_failed_group_alone_and_both_name_each_othe
     response = operator.post(
         "/replays/edit/",
         {
-            "event": "order",
-            "group": "email",
-            "data": json.dumps(shown),
-            "confirmed": "1",
-            "new_id": "n-1",
+            "event": "order", "group": "email", "data": json.dumps(shown), "confirmed": "1", "new_id": "n-1",
             "reason": "sign",
         },
-    )
+    )  # fmt: skip
     assert response.status_code == 302, html.unescape(response.content.decode())
     handlers = [
         Subscription("orders", group, lambda event, group=group: ran.append((group, event)), retry=Retry(attempts=1))
@@ -135,7 +131,7 @@ def test_what_can_not_be_published_is_said_and_the_text_stays(
     assert not Action.objects.exists()
 
 
-def test_a_letter_that_is_no_longer_dead_can_not_be_edited(
+def test_a_letter_that_is_dead_no_more_can_not_be_edited(
     operator: Browser, dead: Graveyard, bus_client: Client
 ) -> None:
     Delivery.objects.update(state="succeeded")

@@ -245,7 +245,7 @@ def test_cancelling_leaves_the_rest_dead(dead: Graveyard, record: Any, runner: R
     dead.give_up()
     record()
     replay = start(terms=Terms(pace=20, canary=False))
-    turn_until(runner, lambda: dead.replayed(), wait_until)
+    turn_until(runner, dead.replayed, wait_until)
     replay.refresh_from_db()
     desk.cancel(ANN, replay, "wrong list")
     touched = len(dead.replayed())
@@ -276,8 +276,7 @@ def test_a_runner_that_died_between_replay_and_mark_doubles_nothing(
             "dashboard.replays.handing.Hands._mark", lambda _s, _r, fates: die() if Fate.WAITING in fates else 0
         )
         with pytest.raises(Dies):
-            for _ in range(100):
-                runner.turn()
+            turn_until(runner, lambda: False, wait_until)
     handed = len(dead.replayed())
     assert handed > 0
     dead.give_up()  # those come back as new dead letters of the same deliveries
