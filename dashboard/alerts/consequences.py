@@ -1,4 +1,4 @@
-"""Events whose consequence never came: each event is judged once, by indexed queries, after all that could tell is recorded.
+"""Events whose consequence never came: each is judged once, by indexed queries, after all that could tell is recorded.
 
 How far a partition is judged moves in the transaction that stores what is missing, by compare-and-set: of two that
 judge at once one is undone. What came late ends what was missing.

@@ -1,4 +1,4 @@
-"""What operators do with alerts and rules. Page and API share these; who may, and the record, are `actions`' business."""
+"""What operators do with alerts and rules; page and API share it. Who may, and the record, are `actions`' business."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Notices: who outside is told of a raise or a clear. Written with the alert's own step, so that none is lost or doubled.
+"""Notices: who outside is told of a raise or a clear. Written with the alert's step, so that none is lost or doubled.
 
 Each sink has a bounded list of its own; what is too much is dropped, oldest first, and counted.
 """

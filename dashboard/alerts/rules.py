@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from bus.errors import BusError
@@ -64,7 +64,7 @@ def parsed(said: Mapping[str, Any]) -> dict[str, Any]:
         "threshold": _whole(said, "threshold", (1, asked.most)),
         "hold_s": _whole(said, "hold_s", (0, MAX_HOLD_S)),
     }
-    readers = {
+    readers: dict[str, Callable[[], Any]] = {
         "group": lambda: _text(said, "group", MAX_NAME, usual="*"),
         "window_s": lambda: _whole(said, "window_s", WINDOW_S),
         "least": lambda: _whole(said, "least", (1, 1_000_000)),

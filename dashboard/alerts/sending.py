@@ -14,7 +14,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
-from email.message import Message
 from http.client import HTTPException
 from typing import Any, Final
 
@@ -82,7 +81,7 @@ def _put_off(sink: Sink, claimed: Sequence[AlertNotice], why: str) -> None:
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     """Only the address that the settings name is asked: whoever answers there can't lead us on to another."""
 
-    def redirect_request(self, _request: Any, _body: Any, code: int, _reason: str, _headers: Message, url: str) -> None:
+    def redirect_request(self, _request: Any, _body: Any, code: int, *_more: Any) -> None:
         raise NotTaken(f"it answered {code} and leads to another address, which is not followed")
 
 

@@ -3,10 +3,10 @@
 # ruff: noqa: RUF012  lists are the form that Django writes and compares
 
 import time
+from typing import Any
 
 import django.db.models.deletion
 from django.db import migrations, models
-
 
 # name, kind, threshold, window_s, hold_s, severity
 USUAL = (
@@ -18,7 +18,7 @@ USUAL = (
 )
 
 
-def make_rules(apps, _editor):
+def make_rules(apps: Any, _editor: Any) -> None:
     """Rules that mean the same on every bus; whoever wants none switches them off."""
     rule = apps.get_model("dashboard", "AlertRule")
     now_ms = int(time.time() * 1000)

@@ -1,6 +1,6 @@
 """Alerts: what is raised, the rules, what was; acknowledge, snooze, clear; making and changing a rule.
 
-Parses the request and shapes what `alerts.shown` and `alerts.desk` answer. Forms all the way: nothing here needs scripts.
+Parses the request and shapes what `alerts.shown` and `alerts.desk` answer. Forms all the way: no scripts needed.
 """
 
 from __future__ import annotations
