@@ -64,8 +64,7 @@ class Chores:
             confirm.confirm()
         if now >= self._next_trim:
             self._next_trim = now + TRIM_SECONDS
-            if not is_rebuilding():  # which needs the streams as they are
-                self._trim()
+            self._trim()
             retention.sweep(chunks=1 + 2 * self._since_sweep // retention.CHUNK)
             self._since_sweep = 0
         if now >= self._next_measure:
@@ -135,6 +134,8 @@ class Chores:
         return strangers
 
     def _trim(self) -> None:
+        if is_rebuilding():  # which needs the streams as they are
+            return
         keep, keep_journal = self._client.config.retention_events, self._client.config.keep_journal
         for partition, place in self._projection.places.items():
             position = place.position

@@ -79,14 +79,7 @@ def test_the_edited_event_runs_in_the_failed_group_alone_and_both_name_each_othe
     shown = {**DATA, "total": 5, "card": {"password": "•••"}}
     response = operator.post(
         "/replays/edit/",
-        {
-            "event": "order",
-            "group": "email",
-            "data": json.dumps(shown),
-            "confirmed": "1",
-            "new_id": "n-1",
-            "reason": "sign",
-        },
+        {"event": "order", "group": "email", "data": json.dumps(shown), "confirmed": "1", "new_id": "n-1", "reason": "sign"},
     )
     assert response.status_code == 302, html.unescape(response.content.decode())
     handlers = [
@@ -135,9 +128,7 @@ def test_what_can_not_be_published_is_said_and_the_text_stays(
     assert not Action.objects.exists()
 
 
-def test_a_letter_that_is_no_longer_dead_can_not_be_edited(
-    operator: Browser, dead: Graveyard, bus_client: Client
-) -> None:
+def test_a_letter_that_is_no_longer_dead_can_not_be_edited(operator: Browser, dead: Graveyard, bus_client: Client) -> None:
     Delivery.objects.update(state="succeeded")
     assert "this event has none" in page(operator, data="{}")
     with pytest.raises(ReplayInvalid):
