@@ -32,7 +32,7 @@ _KIND: Final = "CASE WHEN d.fingerprint = '' THEN d.error ELSE d.fingerprint END
 _FREEZE: Final = (
     'INSERT INTO dashboard_replayletter (replay_id, number, event_id, "group", entry, moved_ms, ended, kind, fate,'  # noqa: S608  constants
     ' letter, error) SELECT %s, %s + ROW_NUMBER() OVER (ORDER BY event_id, "group"), event_id, "group", entry,'
-    f" moved_ms, ended, kind, 'planned', '', '' FROM (SELECT d.event_id, d.\"group\", e.entry, d.moved_ms, d.ended,"  # noqa: S608  constants
+    f" moved_ms, ended, kind, 'planned', '', '' FROM (SELECT d.event_id, d.\"group\", e.entry, d.moved_ms, d.ended,"
     f" {_KIND} AS kind FROM dashboard_delivery d JOIN dashboard_event e ON e.id = d.event_id"
     " WHERE NOT (d.state = 'succeeded') AND d.state = 'dead' AND d.event_id >= %s AND d.event_id < %s"
     ' AND (d.event_id > %s OR d."group" > %s){narrowed} ORDER BY d.event_id, d."group" LIMIT %s) AS found'

@@ -33,7 +33,7 @@ _EARLIER: Final = (
     "UPDATE dashboard_replayletter SET earlier = (SELECT MAX(o.replay_id) FROM dashboard_replayletter o"  # noqa: S608  constants
     ' WHERE o.event_id = dashboard_replayletter.event_id AND o."group" = dashboard_replayletter."group"'
     " AND o.replay_id < dashboard_replayletter.replay_id AND o.replayed_ms IS NOT NULL)"
-    f" WHERE {_WITHIN} AND fate IN ('planned', 'replayed_before', 'succeeded_before')"  # noqa: S608  constants
+    f" WHERE {_WITHIN} AND fate IN ('planned', 'replayed_before', 'succeeded_before')"
 )
 # Another replay has it on its list and has not come to it yet, or knows no outcome yet.
 _TAKEN: Final = (
