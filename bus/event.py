@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Final
@@ -36,6 +37,7 @@ FIELDS: Final = (
     b"traceparent",
     b"data",
 )
+_NAMES: Final = list(FIELDS)
 _KNOWN: Final = frozenset(FIELDS)
 _HEADER_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}\Z")
 _encode_json = msgspec.json.Encoder().encode
@@ -111,9 +113,13 @@ class Draft(Event, frozen=True, dict=True, kw_only=True):
     dedupe: bool = False
 
     def placed(self, partition: int, entry: str) -> Event:
-        """The event that it became."""
-        values = {name: getattr(self, name) for name in Event.__struct_fields__}
-        return Event(**{**values, "partition": partition, "entry": entry})
+        """The event that it became. Field by field: a loop over their names costs as much as an XADD."""
+        return Event(
+            id=self.id, topic=self.topic, type=self.type, raw=self.raw, key=self.key, source=self.source,
+            time_text=self.time_text, correlation_id=self.correlation_id, cause=self.cause,
+            traceparent=self.traceparent, headers=self.headers, partition=partition, entry=entry,
+            attempt=self.attempt, attempts_before=self.attempts_before, run=self.run,
+        )  # fmt: skip
 
 
 def new_id() -> str:
@@ -222,6 +228,9 @@ def to_fields(event: Event) -> list[bytes]:
 
 def from_fields(flat: Iterable[bytes], *, topic: str, partition: int, entry: str, attempt: int = 0) -> Event:
     """The event that a stream entry holds, whoever wrote it: what is missing gets a stated default."""
+    if isinstance(flat, list) and flat[::2] == _NAMES:
+        with suppress(UnicodeDecodeError):
+            return _as_written(flat[1::2], topic, partition, entry, attempt)
     pairs = iter(flat)
     values = dict(zip(pairs, pairs, strict=False))
     text = {name: _text(values.get(name, b"")) for name in FIELDS[:-1]}
@@ -242,6 +251,21 @@ def from_fields(flat: Iterable[bytes], *, topic: str, partition: int, entry: str
         entry=entry,
         attempt=attempt,
     )
+
+
+def _as_written(values: list[bytes], topic: str, partition: int, entry: str, attempt: int) -> Event:
+    """What `to_fields` wrote, without headers: most entries, at a third of the cost. Raises `UnicodeDecodeError`."""
+    own, kind, source, time, key, trace, cause, group, number, cause_topic, traceparent, raw = values
+    event_id = own.decode() or f"{topic}-{partition}-{entry}"
+    caused = None
+    if cause:
+        before = int(number) if number.isdigit() and len(number) < 6 else 0
+        caused = Cause(cause.decode(), group.decode(), before, cause_topic.decode())
+    return Event(
+        id=event_id, topic=topic, type=kind.decode(), raw=raw, key=key.decode() or None, source=source.decode(),
+        time_text=time.decode(), correlation_id=trace.decode() or _own_trace(event_id), cause=caused,
+        traceparent=traceparent.decode(), partition=partition, entry=entry, attempt=attempt,
+    )  # fmt: skip
 
 
 def _cause(text: Mapping[bytes, str]) -> Cause | None:

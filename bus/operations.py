@@ -186,13 +186,18 @@ def settle(
 
     `holds`: at least how many entries the owner holds on this partition.
     """
-    entries = sorted((s.record.entry for s in settlements), key=entry_order)
+    plain, others = [], []
+    for verdict, record, key in settlements:
+        if verdict == b"a" and not key and record.attempt == 1:
+            plain.append(record.entry.encode())
+        else:
+            others += (verdict, record.entry.encode(), b"%d" % record.attempt, _more(verdict, record), key.encode())
+    entries = [s.record.entry for s in settlements]
+    low, high = _bounds(entries)
     args = [
         group.encode(), owner.encode(), pack([s.record for s in settlements]),
-        entries[0].encode(), entries[-1].encode(), b"%d" % (holds + MAX_BATCH),
+        low, high, b"%d" % (holds + MAX_BATCH), b"%d" % len(plain), *plain, *others,
     ]  # fmt: skip
-    for verdict, record, key in settlements:
-        args += (verdict, record.entry.encode(), b"%d" % record.attempt, _more(verdict, record), key.encode())
 
     def parse(replies: list[Any]) -> frozenset[str]:
         return frozenset(entries if replies[0] is MISSING else (entry.decode() for entry in replies[0]))
@@ -320,6 +325,14 @@ def farewell(prefix: str, worker: str) -> Operation[None]:
         (b"HDEL", global_key(prefix, "workers:info"), name),
     ]
     return Operation(commands, lambda _: None)
+
+
+def _bounds(entries: Sequence[str]) -> tuple[bytes, bytes]:
+    """The first and the last millisecond of these entries: a range that has all of them."""
+    moments = [entry.partition("-")[0] for entry in entries]
+    same_length = len(moments[0]) == len(min(moments, key=len)) == len(max(moments, key=len))
+    key = None if same_length else int
+    return min(moments, key=key).encode(), max(moments, key=key).encode()  # type: ignore[type-var]
 
 
 def entry_order(entry: str) -> tuple[int, int]:

@@ -82,9 +82,16 @@ class Subscription:
         return self.types is None or event_type in self.types
 
 
-def admitting(subscriptions: Iterable[Subscription], event_type: str) -> Subscription | None:
-    """The one of a group's subscriptions that takes events of this type, if any."""
-    return next((subscription for subscription in subscriptions if subscription.admits(event_type)), None)
+class Admission:
+    """Which one of a group's subscriptions takes an event, by its type: found once, since it is asked with each event."""
+
+    def __init__(self, subscriptions: Sequence[Subscription]) -> None:
+        self._any = next((subscription for subscription in subscriptions if subscription.types is None), None)
+        self._by_type = {name: subscription for subscription in subscriptions for name in subscription.types or ()}
+
+    def of(self, event: Event) -> Subscription | None:
+        """The subscription that takes this event, if any."""
+        return self._by_type.get(event.type, self._any)
 
 
 class Registry:
