@@ -101,8 +101,9 @@ class Client:
         return connection
 
     def _receive(self, connection: Any, count: int, block_seconds: float) -> list[Any]:
+        seconds = self._reply_seconds + block_seconds if block_seconds else None
         try:
-            return [read(connection, self._reply_seconds + block_seconds) for _ in range(count)]
+            return [read(connection, seconds) for _ in range(count)]
         except BaseException:
             connection.disconnect()  # a reply may still come: this connection can't be used again
             raise

@@ -83,7 +83,7 @@ class Subscription:
 
 
 class Admission:
-    """Which one of a group's subscriptions takes an event, by its type: found once, since it is asked with each event."""
+    """Which one of a group's subscriptions takes an event. Found out once, since it is asked with each event."""
 
     def __init__(self, subscriptions: Sequence[Subscription]) -> None:
         self._any = next((subscription for subscription in subscriptions if subscription.types is None), None)

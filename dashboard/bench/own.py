@@ -1,4 +1,4 @@
-"""The bus in a bench, used as any program would: what is published, handled, settled and recorded, and the time of it."""
+"""The bus in a bench, used as any program would: what is published, handled, settled and recorded."""
 
 from __future__ import annotations
 

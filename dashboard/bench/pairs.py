@@ -68,7 +68,7 @@ class Pairs:
 
 
 class Stopwatch:
-    """Measures from the first tick to the last of `events`: what was set up before and is cleaned up after stays out."""
+    """Measures from the first tick to the last of `events`: what is set up before and cleaned up after stays out."""
 
     def __init__(self, events: int, done: Callable[[], None] = lambda: None) -> None:
         self.events = events
