@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -57,11 +58,11 @@ class Raw:
                 pipe.xadd(self.stream, {"data": _encoded(number)})
             self.filled += len(pipe.execute())
 
-    def settle(self, events: int, *, group: str = "") -> Run:
+    def settle(self, events: int) -> Run:
         """Read, decode, call a function and acknowledge, a hundred at a time."""
         self.fill(events)
         stopwatch = Stopwatch(events)
-        self._consume(events, lambda _: stopwatch.tick(), group or f"g{uuid4().hex[:8]}", BATCH)
+        self._consume(events, lambda _: stopwatch.tick(), f"g{uuid4().hex[:8]}")
         return stopwatch.run
 
     def settle_one_by_one(self, events: int, work_seconds: float) -> Run:
@@ -79,6 +80,36 @@ class Raw:
                     stopwatch.tick()
                     left -= 1
         return stopwatch.run
+
+    def settle_groups(self, events: int, groups: int) -> Run:
+        """Several groups at once, a thread for each."""
+        self.fill(events)
+        stopwatch = Stopwatch(events * groups)
+        names = [f"g{uuid4().hex[:8]}" for _ in range(groups)]
+        consume = [lambda name=name: self._consume(events, lambda _: stopwatch.tick(), name) for name in names]
+        threads = [threading.Thread(target=one) for one in consume]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return stopwatch.run
+
+    def make_group(self, stream: str) -> None:
+        self.client.xgroup_create(stream, "paced", id="0", mkstream=True)
+
+    def add(self, stream: str, at: float) -> None:
+        """Add an event that says when it was added."""
+        self.client.xadd(stream, {"data": json.dumps({"at": at})})
+
+    def latencies(self, stream: str, count: int) -> list[float]:
+        """Seconds from adding to reading, of so many events."""
+        found: list[float] = []
+        while len(found) < count:
+            for _, rows in self.client.xreadgroup("paced", "w", {stream: ">"}, count=BATCH, block=1000):
+                for _entry, fields in rows:
+                    found.append(time.perf_counter() - json.loads(fields[b"data"])["at"])
+                self.client.xack(stream, "paced", *(entry for entry, _ in rows))
+        return found
 
     def publish(self, events: int) -> Run:
         """One XADD after another."""
@@ -133,11 +164,11 @@ class Raw:
         self.client.xgroup_create(self.stream, name, id="0", mkstream=True)
         return name
 
-    def _consume(self, events: int, handler: Callable[[Any], None], group: str, count: int) -> None:
+    def _consume(self, events: int, handler: Callable[[Any], None], group: str) -> None:
         self.client.xgroup_create(self.stream, group, id="0", mkstream=True)
         left = events
         while left:
-            for _, rows in self.client.xreadgroup(group, "w", {self.stream: ">"}, count=min(count, left)):
+            for _, rows in self.client.xreadgroup(group, "w", {self.stream: ">"}, count=min(BATCH, left)):
                 for _entry, fields in rows:
                     handler(json.loads(fields[b"data"]))
                 self.client.xack(self.stream, group, *(entry for entry, _ in rows))
