@@ -134,14 +134,27 @@ class Cycle:
 
     def _turn_at_once(self, crew: Crew) -> None:
         """Take as many as may be started, whatever still runs; settle what has ended."""
-        if crew.free:
-            for event in self._take(crew.free):
-                if self._is_async:
-                    crew.start_async(self._arun, event)
-                else:
-                    crew.start(self._run, event)
-        for outcome in crew.ended(seconds=0 if crew.free else IDLE_SECONDS):
+        if crew.busy <= crew.limit and crew.busy < self._places(crew):
+            events = self._take(min(self._places(crew) - crew.busy, MAX_COUNT))
+            if self._is_async:
+                crew.start_async(self._arun, events)
+            else:
+                crew.start(self._run, events)
+        ended = crew.ended(seconds=self._wait_for_crew(crew))
+        for outcome in ended:
             self._ended(outcome)
+        if not ended:
+            self._settle()  # nothing follows for now that it could be settled with
+
+    def _wait_for_crew(self, crew: Crew) -> float:
+        """How long to wait for an outcome, in seconds: not at all while more may be taken."""
+        if crew.busy <= crew.limit and crew.busy < self._places(crew):
+            return 0
+        return SETTLE_AFTER_SECONDS if self._outcomes else IDLE_SECONDS
+
+    def _places(self, crew: Crew) -> int:
+        """How many events a crew may have: as many as run at once, and a batch more while handlers are fast."""
+        return crew.limit + (MAX_COUNT if self._average_seconds <= AHEAD_SECONDS else 0)
 
     def _fitting_count(self) -> int:
         """As many as should take a moment: not so many that other workers wait for work."""
@@ -193,7 +206,7 @@ class Cycle:
 
     def _patience(self) -> float:
         """How long to wait for news, in seconds: not long while handlers run whose end must be settled."""
-        longest = BUSY_SECONDS if self._crew and self._crew.is_busy else IDLE_SECONDS
+        longest = BUSY_SECONDS if self._crew and self._crew.busy else IDLE_SECONDS
         return min(self._next_due - time.monotonic(), longest)
 
     def _steps(self, count: int, patience: float) -> list[Operation[Any]]:
