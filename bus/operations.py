@@ -189,7 +189,8 @@ def settle(
 
     `holds`: at least how many entries the owner holds on this partition.
     """
-    plain, others = [], []
+    plain: list[bytes] = []
+    others: list[bytes] = []
     for verdict, record, key in settlements:
         if verdict == b"a" and not key and record.attempt == 1:
             plain.append(record.entry.encode())
@@ -353,7 +354,7 @@ def _bounds(entries: Sequence[str]) -> tuple[bytes, bytes]:
     moments = [entry.partition("-")[0] for entry in entries]
     same_length = len(moments[0]) == len(min(moments, key=len)) == len(max(moments, key=len))
     key = None if same_length else int
-    return min(moments, key=key).encode(), max(moments, key=key).encode()  # type: ignore[type-var]
+    return min(moments, key=key).encode(), max(moments, key=key).encode()
 
 
 def entry_order(entry: str) -> tuple[int, int]:

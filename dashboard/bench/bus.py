@@ -26,19 +26,13 @@ from dashboard.bench.report import Report, Table
 
 COLUMNS: Final = ("", "times the baseline", "by processor time", "ours a second", "baseline a second")
 NOTES: Final = (
-    (
-        "Baseline: redis-py with hiredis, written by hand for speed: XREADGROUP of 100, json.loads, a function called for"
-        " each, one XACK for the 100; it records nothing, fences nothing and retries nothing. Publishing: XADD of one field"
-        " with json.dumps of the same data, one by one or a pipeline of 100."
-    ),
-    (
-        "Ours: bus.publish and a bus.Worker as any program uses them; handlers look at event.data. Every delivery is in the"
-        " journal, which is checked after each run."
-    ),
-    (
-        "Median of alternating pairs (least–greatest); both sides on the same server, data of 250 bytes, 1,000 keys."
-        " The second column compares the processor time of the client's process, which other programs disturb less."
-    ),
+    """Baseline: redis-py and hiredis, by hand and for speed: XREADGROUP of 100, json.loads, a function called for each,
+one XACK for the 100. It records, fences and retries nothing. Publishing: XADD of one field that json.dumps made of the
+same data, one by one or in a pipeline of 100.""",
+    """Ours: `bus.publish` and a `bus.Worker` as any program uses them, with handlers that look at `event.data`. Every
+delivery is in the journal, which is looked at after each run.""",
+    """Median of alternating pairs (least–greatest); both sides on the same server, data of 250 bytes, 1,000 keys. The
+second column compares the processor time of the client's process, which other programs disturb less.""",
 )
 
 
@@ -146,6 +140,7 @@ def _memory(raw: Raw, own: Own) -> Table:
     fresh.fill(own.filled)
     fresh.settle(own.filled)
     events, journal = (size / fresh.filled for size in fresh.memory())
+    fresh.close()
     rows = [
         ("journal, a record", f"{journal:.0f} bytes"),
         ("an event with its envelope, settled and recorded", f"{events + journal:.0f} bytes"),

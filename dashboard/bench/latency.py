@@ -34,10 +34,12 @@ def own_latency(own: Own, rate: int, seconds: float) -> Latency:
             worker.stop()
 
     worker = own.worker(Subscription(topic, "paced", handler))
-    publisher = threading.Thread(target=lambda: (worker.ready.wait(), _paced(rate, count, publish)))
 
-    def publish(at: float) -> None:
-        own.publisher.publish(own.publisher.draft(topic, TYPE, {"at": at}))
+    def publish() -> None:
+        worker.ready.wait()
+        _paced(rate, count, lambda at: own.publisher.publish(own.publisher.draft(topic, TYPE, {"at": at})))
+
+    publisher = threading.Thread(target=publish)
 
     publisher.start()
     worker.run()
@@ -56,7 +58,7 @@ def raw_latency(raw: Raw, rate: int, seconds: float) -> Latency:
     return _latency(found)
 
 
-def _paced(rate: int, count: int, publish: Callable[[float], None]) -> None:
+def _paced(rate: int, count: int, publish: Callable[[float], object]) -> None:
     """Calls `publish` so many times a second, or as often as it can."""
     began = time.perf_counter()
     for number in range(count):

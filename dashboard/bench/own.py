@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -154,9 +155,12 @@ class Own:
             await bus.apublish("published", TYPE, data[0])
             began, cpu_began = time.perf_counter(), time.process_time()
             await asyncio.gather(*(some(data[first::CONCURRENCY]) for first in range(CONCURRENCY)))
-            return Run(events, time.perf_counter() - began, time.process_time() - cpu_began)
+            run = Run(events, time.perf_counter() - began, time.process_time() - cpu_began)
+            for client in publisher._aclients.values():  # this loop's
+                await client.aclose()
+            return run
 
-        with self._in_force():
+        with self._in_force() as publisher:
             return asyncio.run(work())
 
     def worker(self, *subscriptions: Subscription) -> Worker:
@@ -171,9 +175,12 @@ class Own:
             bus.publish("published", TYPE, payload(0))  # a topic is declared once
             return timed(events, work)
 
-    def _in_force(self) -> Any:
+    @contextmanager
+    def _in_force(self) -> Iterator[Publisher]:
         """The bus of this process publishes on the bench's server, to a namespace that nobody reads."""
-        return bus.replaced(Publisher(replace(self.config, prefix=f"p{uuid4().hex[:8]}")))
+        publisher = Publisher(replace(self.config, prefix=f"p{uuid4().hex[:8]}"))
+        with closing(publisher), bus.replaced(publisher):
+            yield publisher
 
     def _check(self, group: str, events: int) -> None:
         """A fast run that recorded less than it handled would be worth nothing."""
