@@ -128,7 +128,7 @@ class Cycle:
             return
         count = self._fitting_count()
         events = self._received(self._end_ahead()) if self._ahead else self._take(count)
-        if len(events) >= count == MAX_COUNT and self._average_seconds <= AHEAD_SECONDS and not self._alone:
+        if len(events) >= count == MAX_COUNT and self._may_take_ahead():
             self._take_ahead(count)
         self._handle(events)
 
@@ -168,12 +168,14 @@ class Cycle:
             self._outcomes = []
         return self._received(results)
 
-    def _take_ahead(self, count: int) -> None:
-        """Ask for the next batch before the one at hand is handled: the server and the handlers work at the same time.
+    def _may_take_ahead(self) -> bool:
+        """Whether the next batch may lie here meanwhile: handlers are fast, nothing is to be settled alone, and no
+        key is kept busy longer than its handler runs."""
+        return self._average_seconds <= AHEAD_SECONDS and not self._alone and not self._ordered
 
-        Only while handlers are fast and there is more to do than they can: no other worker waits for what lies here.
-        """
-        takes = self._ordered_steps(count) if self._ordered else self._steps(count, 0)
+    def _take_ahead(self, count: int) -> None:
+        """Ask for the next batch before the one at hand is handled: server and handlers work at the same time."""
+        takes = self._steps(count, 0)
         self._ahead = self._client.begin(together(*self._settlements(), *takes))
         self._settling, self._outcomes = self._outcomes, []
 

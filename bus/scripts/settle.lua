@@ -42,10 +42,7 @@ end
 if #acknowledged > 0 then
   redis.call('XACK', EVENTS, ARGV[1], unpack(acknowledged))
 end
-for _, pair in ipairs(freed) do
-  now = now or now_ms()
-  free_key(pair[1], pair[2], now)
-end
+if #freed > 0 then free_keys(freed, now or now_ms()) end
 forget_counts(ended)
 if #stale == 0 then
   redis.call('XADD', JOURNAL, '*', 'g', ARGV[1], 'w', ARGV[2], 'b', ARGV[3])
