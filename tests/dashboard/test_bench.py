@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -38,9 +39,12 @@ def test_a_ratio_is_that_of_each_pair_and_not_of_two_series() -> None:
 
 def test_who_begins_changes_with_every_pair_and_the_first_pair_does_not_count() -> None:
     order: list[str] = []
-    found = alternate(
-        2, lambda: order.append("base") or Run(1, 1, 1), lambda: order.append("own") or Run(1, 1, 1)
-    )  # append gives None
+
+    def side(name: str) -> Run:
+        order.append(name)
+        return Run(1, 1, 1)
+
+    found = alternate(2, lambda: side("base"), lambda: side("own"))
     assert order == ["base", "own", "own", "base", "base", "own"]
     assert len(found.baseline) == len(found.ours) == 2
 
@@ -68,7 +72,7 @@ def test_both_sides_settle_and_publish_what_they_were_asked_to(own: Own, raw: Ra
 
 
 @pytest.mark.parametrize("options", [{"is_async": True}, {"is_async": True, "concurrency": 20}, {"ordered": True}])
-def test_every_way_to_settle_is_measured(own: Own, options: dict[str, object]) -> None:
+def test_every_way_to_settle_is_measured(own: Own, options: dict[str, Any]) -> None:
     assert own.settle(250, **options).seconds > 0
 
 
