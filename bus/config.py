@@ -14,9 +14,11 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
+from bus.commit import commit_of
 from bus.errors import ConfigError
 
 Durability = Literal["strict", "relaxed"]
+MAX_VERSION: Final = 120
 OUTBOX_DEDUPE_SECONDS: Final = 7_200  # the relay sends again for an hour
 
 
@@ -36,12 +38,14 @@ class Config:
     data_folder: Path = field(default_factory=default_data_folder)
     prefix: str = "bus"
     source: str = field(default_factory=socket.gethostname)
+    version: str = field(default_factory=lambda: commit_of(Path.cwd()))
     durability: Durability = "strict"
     max_event_bytes: int = 256 * 1024
     lease_seconds: float = 10.0
     dedupe_seconds: int = 86_400
     retention_events: int = 1_000_000
     full_events: int = 10_000_000
+    keep_journal: bool = False
     outbox: bool = False
 
     def __post_init__(self) -> None:
@@ -49,8 +53,9 @@ class Config:
             _check_number(name, getattr(self, name), low, high)
         if self.durability not in get_args(Durability):
             raise ConfigError(f"expected BUS['durability'] to be 'strict' or 'relaxed', got {self.durability!r}")
-        if not isinstance(self.outbox, bool):
-            raise ConfigError(f"expected BUS['outbox'] to be True or False, got {self.outbox!r}")
+        for name in ("outbox", "keep_journal"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"expected BUS[{name!r}] to be True or False, got {getattr(self, name)!r}")
         if self.outbox and self.dedupe_seconds < OUTBOX_DEDUPE_SECONDS:
             raise ConfigError(
                 f"expected BUS['dedupe_seconds'] to be at least {OUTBOX_DEDUPE_SECONDS:,} with outbox, got"
@@ -58,6 +63,10 @@ class Config:
             )
         if not self.prefix or not self.prefix.isascii() or set(self.prefix) & set("{}*?[]\\ \n"):
             raise ConfigError(f"expected BUS['prefix'] to be plain text without braces, got {self.prefix!r}")
+        if not _is_version(self.version):
+            raise ConfigError(
+                f"expected BUS['version'] to be a line of at most {MAX_VERSION} characters, got {self.version!r:.160}"
+            )
 
 
 _LIMITS = {
@@ -85,8 +94,13 @@ def from_options(options: Mapping[str, Any]) -> Config:
 
 
 def _environment() -> dict[str, Any]:
-    named = {"url": os.environ.get("BUS_URL"), "data_folder": os.environ.get("BUS_DATA")}
+    variables = {"url": "BUS_URL", "data_folder": "BUS_DATA", "version": "BUS_VERSION"}
+    named = {name: os.environ.get(variable) for name, variable in variables.items()}
     return {name: value for name, value in named.items() if value}
+
+
+def _is_version(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_VERSION and value.isprintable()
 
 
 def _check_number(name: str, value: object, low: float, high: float) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import random
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeVar
 
@@ -22,6 +22,7 @@ OnDead = Literal["continue", "halt"]
 
 MAX_ATTEMPTS: Final = 1000
 MAX_CONCURRENCY: Final = 256
+ONLY_GROUP: Final = "onlygroup"  # a header
 
 
 @dataclass(frozen=True)
@@ -82,15 +83,23 @@ class Subscription:
         return self.types is None or event_type in self.types
 
 
+def is_meant(headers: Mapping[str, str], group: str) -> bool:
+    """Whether an event is for this group: one that names a group in its header `onlygroup` is for no other."""
+    return not headers or headers.get(ONLY_GROUP, group) == group
+
+
 class Admission:
     """Which one of a group's subscriptions takes an event. Found out once, since it is asked with each event."""
 
     def __init__(self, subscriptions: Sequence[Subscription]) -> None:
+        self._group = subscriptions[0].group
         self._any = next((subscription for subscription in subscriptions if subscription.types is None), None)
         self._by_type = {name: subscription for subscription in subscriptions for name in subscription.types or ()}
 
     def of(self, event: Event) -> Subscription | None:
         """The subscription that takes this event, if any."""
+        if event.headers and not is_meant(event.headers, self._group):
+            return None
         return self._by_type.get(event.type, self._any)
 
 

@@ -148,10 +148,16 @@ def discover(prefix: str, cursor: int = 0) -> Operation[tuple[int, list[Partitio
     return Operation([command], parse)
 
 
-def trim(prefix: str, partition: Partition, position: Position, keep_events: int) -> Operation[tuple[int, int]]:
-    """Remove what no group needs and the recorder has stored. Result: events and journal entries removed."""
+def trim(
+    prefix: str, partition: Partition, position: Position, keep_events: int, *, keep_journal: bool = False
+) -> Operation[tuple[int, int]]:
+    """Remove what no group needs and the recorder has stored. Result: events and journal entries removed.
+
+    `keep_journal`: the journal of all events that are left, not only that of the last minutes.
+    """
     keys = Keys(prefix, *partition)
-    args = [position.events.encode(), position.journal.encode(), b"%d" % keep_events, b"%d" % JOURNAL_KEPT_MS]
+    journal_ms = b"-1" if keep_journal else b"%d" % JOURNAL_KEPT_MS
+    args = [position.events.encode(), position.journal.encode(), b"%d" % keep_events, journal_ms]
     return Operation(
         [call("trim", [keys.events, keys.journal], args)], lambda replies: (int(replies[0][0]), int(replies[0][1]))
     )

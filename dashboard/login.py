@@ -11,11 +11,12 @@ import ipaddress
 import secrets
 import time
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from django.conf import settings
 from django.contrib.auth import login
 from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.models import User
 from django.contrib.auth.views import LoginView, LogoutView
 from django.http import HttpRequest, HttpResponse
@@ -25,8 +26,11 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from bus import folder
+from dashboard.actions import rates
 
 VALID_SECONDS: Final = 15 * 60
+MAX_WRONG: Final = 10
+WRONG_SECONDS: Final = 300.0
 OPERATOR: Final = "operator"  # who a link logs in: the person at this machine
 
 
@@ -113,8 +117,31 @@ def _operator() -> User:
     return user
 
 
+class ThrottledLogin(LoginView):
+    """Name and password; ten wrong ones from one address, or for one name, and both wait for five minutes."""
+
+    redirect_authenticated_user = True
+
+    def post(self, request: HttpRequest, *arguments: Any, **named: Any) -> HttpResponse:
+        waits = [rates.wait_seconds(who, MAX_WRONG, WRONG_SECONDS) for who in self._who()]
+        if not any(waits):
+            return super().post(request, *arguments, **named)
+        # Unbound: one that is bound would try the password as soon as it is drawn.
+        context = self.get_context_data(form=AuthenticationForm(request), wait_seconds=max(waits))
+        return render(request, "registration/login.html", context, status=429)
+
+    def form_valid(self, form: AuthenticationForm) -> HttpResponse:
+        for who in self._who():
+            rates.forget(who)
+        return super().form_valid(form)
+
+    def _who(self) -> tuple[str, str]:
+        name = self.request.POST.get("username", "")[:150].lower()
+        return f"login from {self.request.META.get('REMOTE_ADDR', '')}", f"login as {name}"
+
+
 urlpatterns = [
-    path("login/", LoginView.as_view(redirect_authenticated_user=True), name="login"),
+    path("login/", ThrottledLogin.as_view(), name="login"),
     path("login/link/<token>/", login_link, name="login_link"),
     path("logout/", LogoutView.as_view(), name="logout"),
 ]

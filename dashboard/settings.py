@@ -23,6 +23,14 @@ DATA_FOLDER = Path(BUS.get("data_folder") or os.environ.get("BUS_DATA") or defau
 # Names of values that are secrets, beside those of dashboard/record/masking.py: never stored, never shown.
 MASKED_NAMES = environment.listed("MASKED_NAMES", default=[])
 
+# How much of the past the pages keep: events, days (ten times as long what still needs somebody), and bytes of the
+# database, 0 for any.
+KEEP_EVENTS = environment.number("KEEP_EVENTS", default=1_000_000)
+KEEP_DAYS = environment.number("KEEP_DAYS", default=7)
+KEEP_SIZE = environment.size("KEEP_SIZE", default=0)
+# What a user may who was given no role: viewer, payload viewer, operator or admin.
+DEFAULT_ROLE = environment.one_of("DEFAULT_ROLE", ("viewer", "payload viewer", "operator", "admin"))
+
 DEBUG = environment.flag("DEBUG", default=False)
 SECRET_KEY = environment.secret_key(DATA_FOLDER)
 ALLOWED_HOSTS = environment.listed("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
@@ -37,8 +45,8 @@ INSTALLED_APPS = [
     "csp",
     "channels",
     "django_htmx",
+    "dashboard",  # before the bus: its `replay` knows more
     "bus",
-    "dashboard",
     "dashboard.shop",
 ]
 
@@ -50,6 +58,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "dashboard.actions.tokens.BearerMiddleware",  # a script's token, on the API only
     "django.contrib.auth.middleware.LoginRequiredMiddleware",  # no page is anonymous unless it says so
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",

@@ -27,15 +27,24 @@ TESTS: Final = (
         f"tests/dashboard/test_{page}.py"
         for page in (
             "api",
+            "api_replays",
             "confirm",
             "consumers",
             "dead_letters",
+            "editing",
             "lanes",
+            "lease",
             "pages",
             "queries",
+            "rebuild",
             "recorder",
+            "replay_pages",
+            "replays",
+            "rollups",
             "search",
+            "series",
             "trace",
+            "versions",
         )
     ),
 )

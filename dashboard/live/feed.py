@@ -20,7 +20,7 @@ from dashboard.live.frames import MAX_ROWS, StepKey, TailFrame, limited
 from dashboard.live.frames import Step as ShownStep
 from dashboard.queries.facts import preview
 from dashboard.queries.lanes import Place, label, lanes
-from dashboard.record.masking import masker
+from dashboard.record.data import shown_data
 from dashboard.record.progress import Moment, Progress, advance
 from dashboard.record.rows import clean
 from dashboard.record.subscriptions import DEFAULT_ATTEMPTS, Subscribed, governing, order_of
@@ -110,7 +110,7 @@ def row_of(event: Event, histories: Histories, steps: Mapping[StepKey, ShownStep
         "correlation_id": clean(event.correlation_id),
         "at_ms": place.at_ms,
         "size": len(event.raw),
-        "preview": preview(masker().payload(event.raw, 480)),
+        "preview": preview(shown_data(event, 480)),
         "lanes": shown,
     }
 

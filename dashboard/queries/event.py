@@ -11,6 +11,7 @@ import msgspec
 from dashboard.queries.facts import EVENT_COLUMNS, Surroundings, happened, printable
 from dashboard.queries.lanes import Happened
 from dashboard.queries.trace import describe
+from dashboard.queries.versions import with_versions
 from dashboard.record.rows import MAX_PAYLOAD, clean
 from dashboard.sql import rows
 
@@ -23,6 +24,10 @@ _ONE: Final = (
 _ATTEMPTS: Final = (
     'SELECT "group", place, number, step, worker, started_ms, ended_ms, duration_us, error_class, message, traceback,'
     ' frame, log FROM dashboard_attempt WHERE event_id = %s ORDER BY "group", place LIMIT %s'
+)
+_HANDLERS: Final = (
+    "SELECT s.handlers FROM dashboard_subscription s JOIN dashboard_partition p ON p.id = s.partition_id"
+    ' WHERE p.topic = %s AND s."group" = %s ORDER BY s.id DESC LIMIT 1'
 )
 
 
@@ -39,6 +44,7 @@ def event(event_id: str) -> dict[str, Any] | None:
     around = Surroundings([row["partition_id"]])
     recorded = happened([row["id"]], with_attempts=False).get(row["id"], {})
     lanes = around.lanes_of(row, _with_attempts(row["id"], recorded))
+    with_versions([attempt for lane in lanes for attempt in lane["attempts"]])
     payload = bytes(row["payload"])
     is_whole = row["size"] <= MAX_PAYLOAD
     data, data_text = readable(payload, is_whole=is_whole)
@@ -53,6 +59,12 @@ def event(event_id: str) -> dict[str, Any] | None:
         "traceparent": row["traceparent"],
         "is_repeated": len(found) > 1,
     }
+
+
+def handlers_of(topic: str, group: str) -> list[str]:
+    """The functions that handle the topic for the group, as `module.function`, as its newest subscription says."""
+    found = rows(_HANDLERS, [topic, group])
+    return [str(name) for name in msgspec.json.decode(found[0]["handlers"] or "[]")] if found else []
 
 
 def readable(payload: bytes, *, is_whole: bool) -> tuple[Any, str]:

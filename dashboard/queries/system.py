@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import time
 import tomllib
@@ -22,11 +21,12 @@ from bus.operations import entry_order
 from bus.streams import shown
 from bus.tail import START, Position
 from dashboard.queries.bus_state import AGAIN_SECONDS, BusState, BusStreams, ask, bus_state, bus_streams
-from dashboard.queries.findings import SILENT_MS, everything, recordings
+from dashboard.queries.findings import everything, recordings
 from dashboard.queries.lag import PartitionRow, partitions
-from dashboard.record.retention import KEEP_DAYS, KEEP_EVENTS
+from dashboard.queries.projections import projections
+from dashboard.record.limits import limits, size_on_disk
+from dashboard.record.presence import REBUILD, SILENT_MS
 from dashboard.record.spans import count_between
-from dashboard.sql import rows
 
 MAX_ROWS: Final = 50
 
@@ -41,9 +41,13 @@ def system() -> dict[str, Any]:
         "again_seconds": AGAIN_SECONDS,
         "findings": everything(state, recorders, places.values(), now_ms),
         "server": _server(state),
-        "recorders": [{**row, "alive": now_ms - row["beat_ms"] < SILENT_MS} for row in recorders[:MAX_ROWS]],
+        "recorders": [
+            {**row, "alive": now_ms - row["beat_ms"] < SILENT_MS, "rebuilds": row["name"].startswith(REBUILD)}
+            for row in recorders[:MAX_ROWS]
+        ],
         "partitions": _partitions(places, streams, state, now_ms + (state.server.offset_ms if state.server else 0)),
         "workers": _workers(state),
+        "projections": projections(places),
         "model": _model(places.values()),
         "versions": _versions(),
     }
@@ -153,25 +157,18 @@ def _workers(state: BusState) -> dict[str, Any]:
 
 
 def _model(places: Collection[PartitionRow]) -> dict[str, Any]:
+    keep = limits()
     return {
         "kind": {"sqlite": "SQLite", "postgresql": "PostgreSQL"}.get(connection.vendor, connection.vendor),
         "name": str(settings.DATABASES["default"]["NAME"]),
-        "size": _size(),
+        "size": size_on_disk(),
         "events": sum(place.newest_number - place.swept_number for place in places),
         "recorded": sum(place.newest_number for place in places),
-        "keep_events": KEEP_EVENTS,
-        "keep_days": KEEP_DAYS,
+        "keep_events": keep.events,
+        "keep_days": keep.days,
+        "keep_size": keep.size,
         "keep_stream": bus.config().retention_events,
     }
-
-
-def _size() -> int | None:
-    """Bytes that the database takes up."""
-    if connection.vendor == "postgresql":
-        return int(rows("SELECT pg_database_size(current_database()) AS size")[0]["size"])
-    name = str(connection.settings_dict["NAME"])
-    files = [path for path in (name, f"{name}-wal") if os.path.exists(path)]
-    return sum(os.path.getsize(path) for path in files) if files else None
 
 
 def _versions() -> list[tuple[str, str]]:

@@ -31,9 +31,10 @@ class Batch:
 
     def __init__(self) -> None:
         self.events: list[tuple[Any, ...]] = []
-        self.deliveries: dict[tuple[int, str], Progress] = {}
+        self.deliveries: dict[tuple[int, int, str], Progress] = {}  # by event, its time, group
         self.attempts: list[tuple[Any, ...]] = []
         self.subscriptions: list[tuple[Any, ...]] = []
+        self.versions: list[tuple[Any, ...]] = []
         self.counts: Counter[tuple[int, Series]] = Counter()  # by bucket and series
         self.traces: dict[str, None] = {}
         self.records = 0
@@ -46,19 +47,22 @@ class Batch:
 
     def write(self, cursor: CursorWrapper) -> None:
         """Store everything that is gathered."""
-        deliveries = [rows.delivery_row(pk, group, delivery) for (pk, group), delivery in self.deliveries.items()]
+        deliveries = [rows.delivery_row(*place, delivery) for place, delivery in self.deliveries.items()]
         for statement, values in (
             (rows.INSERT_EVENT, self.events),
-            (rows.UPSERT_DELIVERY, deliveries),
+            (rows.upsert_delivery(), deliveries),
             (rows.INSERT_ATTEMPT, self.attempts),
             (rows.INSERT_SUBSCRIPTION, self.subscriptions),
+            (rows.ADD_VERSION, self.versions),
             (rows.ADD_TALLY, self._tallies()),
             (rows.ADD_TOTAL, self._totals()),
         ):
             if values:
                 cursor.executemany(statement, values)
         self._events_written += len(self.events)
-        for gathered in (self.events, self.deliveries, self.attempts, self.subscriptions, self.counts):
+        for gathered in (
+            self.events, self.deliveries, self.attempts, self.subscriptions, self.versions, self.counts,
+        ):  # fmt: skip
             gathered.clear()
 
     def _tallies(self) -> list[tuple[Any, ...]]:

@@ -66,7 +66,7 @@ _BARE: Final = re.compile(r"[^\s,}\]]*+")
 _WORDS: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
-class _Span(NamedTuple):
+class Span(NamedTuple):
     """Characters `start` to `end` of a text, and what stands there instead."""
 
     start: int
@@ -112,9 +112,9 @@ class Masker:
         if not self.may_hold(raw[: 2 * limit]):
             return raw[:limit]
         text = raw[: 2 * limit].decode("utf-8", "surrogateescape")
-        spans = self._spans(text, is_json=_is_json(raw), depth=0)
+        spans = self._spans(text, as_json=is_json(raw), depth=0)
         shown = len(raw[:limit].decode("utf-8", "surrogateescape"))
-        return _applied(text, spans, shown).encode("utf-8", "surrogateescape")
+        return applied(text, spans, shown).encode("utf-8", "surrogateescape")
 
     def text(self, text: str, name: str = "") -> str:
         """A text, masked; all of it when `name`, which it has, is a secret's."""
@@ -125,13 +125,13 @@ class Masker:
         return self._text(text, 0)
 
     def _text(self, text: str, depth: int) -> str:
-        is_json = depth < _NESTED and text.lstrip()[:1] in ("{", "[") and _is_json(text)
-        return _applied(text, self._spans(text, is_json=is_json, depth=depth + 1), len(text))
+        nested = depth < _NESTED and text.lstrip()[:1] in ("{", "[") and is_json(text)
+        return applied(text, self._spans(text, as_json=nested, depth=depth + 1), len(text))
 
-    def _spans(self, text: str, *, is_json: bool, depth: int) -> list[_Span]:
-        return list(self._json_spans(text, depth) if is_json else self._text_spans(text))
+    def _spans(self, text: str, *, as_json: bool, depth: int) -> list[Span]:
+        return list(self._json_spans(text, depth) if as_json else self._text_spans(text))
 
-    def _json_spans(self, text: str, depth: int) -> Iterator[_Span]:
+    def _json_spans(self, text: str, depth: int) -> Iterator[Span]:
         """Values by name wherever they are nested, and secrets within any text or number."""
         at = 0
         while found := _TOKEN.search(text, at):
@@ -139,33 +139,36 @@ class Masker:
             token = found["text"]
             if token is None:
                 if _is_card(found[0]):
-                    yield _Span(found.start(), at, f'"{MARK}"')
+                    yield Span(found.start(), at, f'"{MARK}"')
                 continue
             yield from self._string_spans(token, found.start(), depth)
-            if found["colon"] and self.names(_decoded(token)[-_MAX_NAME:]):
-                start, at = at, _value_end(text, at)
+            if found["colon"] and self.names(decoded(token)[-_MAX_NAME:]):
+                start, at = at, value_end(text, at)
                 if text[start:at] not in _PLAIN:
-                    yield _Span(start, at, f'"{MARK}"')
+                    yield Span(start, at, f'"{MARK}"')
 
-    def _string_spans(self, token: str, start: int, depth: int) -> Iterator[_Span]:
+    def _string_spans(self, token: str, start: int, depth: int) -> Iterator[Span]:
         if not self.may_hold(token.encode("utf-8", "surrogatepass")):
             return
         if "\\" not in token and token[1:2] not in ("{", "["):
             for span in self._text_spans(token[1:].removesuffix('"')):
-                yield _Span(start + 1 + span.start, start + 1 + span.end, span.instead)
+                yield Span(start + 1 + span.start, start + 1 + span.end, span.instead)
             return
-        decoded = _decoded(token)
-        masked = self._text(decoded, depth)
-        if masked != decoded:
-            yield _Span(start, start + len(token), json.dumps(masked, ensure_ascii=not _is_encodable(masked)))
+        said = decoded(token)
+        if said.lstrip()[:1] in ("{", "[") and not is_json(token):  # JSON in a text that is cut off: nobody can tell
+            yield Span(start, start + len(token), f'"{MARK}"')
+            return
+        masked = self._text(said, depth)
+        if masked != said:
+            yield Span(start, start + len(token), json.dumps(masked, ensure_ascii=not _is_encodable(masked)))
 
-    def _text_spans(self, text: str) -> Iterator[_Span]:
+    def _text_spans(self, text: str) -> Iterator[Span]:
         """Secrets in a text that is not JSON, in order; where two overlap, both go."""
         found = sorted([*self._assigned(text), *_looks(text)])
         at = 0
         for start, end in found:
             if end > at:
-                yield _Span(max(start, at), end, MARK if start >= at else "")
+                yield Span(max(start, at), end, MARK if start >= at else "")
                 at = end
 
     def _assigned(self, text: str) -> Iterator[tuple[int, int]]:
@@ -225,7 +228,7 @@ def _is_card(text: str) -> bool:
     return sum(numbers[::2]) % 10 == -sum(sum(divmod(2 * number, 10)) for number in numbers[1::2]) % 10
 
 
-def _value_end(text: str, start: int) -> int:
+def value_end(text: str, start: int) -> int:
     """Where the JSON value that begins at `start` ends, or the text does."""
     if text[start : start + 1] not in ('"', "{", "["):
         found = _BARE.match(text, start)
@@ -239,7 +242,7 @@ def _value_end(text: str, start: int) -> int:
     return len(text)
 
 
-def _applied(text: str, spans: Iterable[_Span], limit: int) -> str:
+def applied(text: str, spans: Iterable[Span], limit: int) -> str:
     """The first `limit` characters of the text, with what stands instead; a span across the end goes whole."""
     pieces, at = [], 0
     for span in spans:
@@ -250,7 +253,7 @@ def _applied(text: str, spans: Iterable[_Span], limit: int) -> str:
     return "".join([*pieces, text[at : max(limit, at)]])
 
 
-def _is_json(raw: bytes | str) -> bool:
+def is_json(raw: bytes | str) -> bool:
     try:
         msgspec.json.decode(raw, type=msgspec.Raw)
     except (msgspec.DecodeError, RecursionError, ValueError):
@@ -258,7 +261,7 @@ def _is_json(raw: bytes | str) -> bool:
     return True
 
 
-def _decoded(token: str) -> str:
+def decoded(token: str) -> str:
     """What a JSON text says; as it stands when it can't be read."""
     if "\\" not in token:
         return token.strip('"')

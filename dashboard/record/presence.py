@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import time
 from typing import Final
@@ -10,6 +11,9 @@ from typing import Final
 from django.db import connection
 
 BEAT_SECONDS: Final = 2.0
+LEASE: Final = "recorder"  # of which the owner records; the others wait
+REBUILD: Final = "rebuild on "  # how the name of one begins that makes the rows anew
+SILENT_MS: Final = 10_000  # who was not heard of for this long runs no more
 _KEPT_MS: Final = 86_400_000
 _BEAT: Final = (
     "INSERT INTO dashboard_recording (name, started_ms, beat_ms, stored_ms, trouble) VALUES (%s, %s, %s, %s, %s)"
@@ -17,14 +21,15 @@ _BEAT: Final = (
     " trouble = excluded.trouble"
 )
 _FORGET: Final = "DELETE FROM dashboard_recording WHERE beat_ms < %s"
+_REBUILDS: Final = "SELECT 1 FROM dashboard_recording WHERE name LIKE %s AND beat_ms > %s"
 _LEAVE: Final = "DELETE FROM dashboard_recording WHERE name = %s"
 
 
 class Presence:
-    """One recorder's row."""
+    """One recorder's row. `kind`: `REBUILD`, or nothing for one that records or waits."""
 
-    def __init__(self) -> None:
-        self._name = f"{socket.gethostname()[:100]}-{os.getpid()}"
+    def __init__(self, kind: str = "") -> None:
+        self.name = f"{kind}{socket.gethostname()[:80]}-{os.getpid()}-{secrets.token_hex(2)}"
         self._started_ms = _now_ms()
         self._stored_ms = 0
         self._next_beat = 0.0
@@ -40,13 +45,20 @@ class Presence:
         self._next_beat = time.monotonic() + BEAT_SECONDS
         now_ms = _now_ms()
         with connection.cursor() as cursor:
-            cursor.execute(_BEAT, [self._name, self._started_ms, now_ms, self._stored_ms, trouble[:300]])
+            cursor.execute(_BEAT, [self.name, self._started_ms, now_ms, self._stored_ms, trouble[:300]])
             cursor.execute(_FORGET, [now_ms - _KEPT_MS])
 
     def leave(self) -> None:
         """It stops in good order: nobody will miss it. Raises a database error."""
         with connection.cursor() as cursor:
-            cursor.execute(_LEAVE, [self._name])
+            cursor.execute(_LEAVE, [self.name])
+
+
+def is_rebuilding() -> bool:
+    """Whether somebody makes the rows anew right now."""
+    with connection.cursor() as cursor:
+        cursor.execute(_REBUILDS, [f"{REBUILD}%", _now_ms() - SILENT_MS])
+        return cursor.fetchone() is not None
 
 
 def _now_ms() -> int:

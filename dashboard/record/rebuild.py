@@ -1,7 +1,9 @@
 """The read model made anew from the streams, as a recorder would have made it that was there from the beginning.
 
-First all rows go, and the cursors with them, in one transaction; from then on it is plain recording. So whatever ends
-it half-way, any recorder goes on from there. What the streams no longer hold can't be made anew: then it refuses.
+The rows are made beside those in use (`shadow`): pages show the old ones and the recorder goes on with them meanwhile.
+At the end the rebuild takes the recorder's lease, catches up, puts the new rows in the place of the old ones in one
+transaction, and hands the lease back. Whatever ends it before leaves the old rows as they are. What the streams no
+longer hold can't be made anew: then it refuses.
 """
 
 from __future__ import annotations
@@ -10,23 +12,23 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from django.db import connection, transaction
-from django.db.backends.utils import CursorWrapper
+from django.db import OperationalError, connection
 
 from bus import inspect, tail
 from bus.errors import BusError
 from bus.inspect import StreamState
+from bus.lease import Lease
 from bus.operations import entry_order
 from bus.streams import Client
 from bus.tail import Chunk, Partition, Position
-from dashboard.record.presence import Presence
-from dashboard.record.projection import CursorMoved, Place, Projection
+from dashboard.record.presence import LEASE, REBUILD, Presence
+from dashboard.record.projection import Place, Projection
+from dashboard.record.shadow import Shadow
 
 READ_COUNT: Final = 500  # entries of each stream in one read, and so in one transaction
-SILENT_MS: Final = 10_000  # a recorder that was not heard of for this long runs no more
+SWAPS: Final = 30  # tries, two seconds each at most, between readers that are in the way
 _SAID: Final = 3  # partitions in one message
-_RUNNING: Final = "SELECT name FROM dashboard_recording WHERE beat_ms > %s ORDER BY beat_ms DESC"
-_TABLES: Final = ("attempt", "delivery", "event", "rewind", "subscription", "tally", "total")
+_LEASE_SECONDS: Final = 1.5  # renewed in a third of it, so that no recorder finds it idle
 _BEGIN_AGAIN: Final = (
     "UPDATE dashboard_partition SET events_cursor = '0-0', journal_cursor = '0-0', newest_number = 0, newest_ms = 0,"
     " trimmed_number = 0, swept_number = 0, ghosts = 0, epoch = 0"
@@ -34,7 +36,7 @@ _BEGIN_AGAIN: Final = (
 
 
 class RebuildRefused(BusError):
-    """The rows stay as they are: something else records, or they tell what the streams no longer do."""
+    """The rows stay as they are: they tell what the streams no longer do."""
 
 
 class Progress(NamedTuple):
@@ -55,12 +57,13 @@ class Rebuild:
         self._client = client
         self._prefix = client.config.prefix
         self._projection = Projection()
-        self._presence = Presence()
+        self._presence = Presence(REBUILD)
+        self._lease = Lease(self._presence.name, _LEASE_SECONDS, name=LEASE)
+        self._shadow = Shadow()
+        self._progress = Progress(0, 0)
 
     def check(self, *, from_scratch: bool) -> None:
         """Raise `RebuildRefused` where a rebuild would lose something, or `ServerError` when nobody can tell."""
-        with connection.cursor() as cursor:
-            _refuse_rivals(cursor)
         self._projection.load()
         places = self._projection.places
         states = self._client.run(inspect.streams(self._prefix, list(places)))
@@ -73,22 +76,44 @@ class Rebuild:
             )
 
     def run(self, tell: Callable[[Progress], None]) -> Progress:
-        """Empty the read model and record what the streams hold now. Raises `ServerError` or a database error:
-        then it is not complete, and any recorder goes on from there."""
-        partitions = self._client.run(tail.partitions(self._prefix))  # nothing is emptied while the server is away
-        _empty()
-        self._projection.load()
-        self._projection.add(partitions)
-        places = list(self._projection.places)
-        end = self._client.run(tail.newest(self._prefix, places))
-        states = self._client.run(inspect.streams(self._prefix, places))
-        progress = Progress(0, sum(state.events + state.journal for state in states))
+        """Make the rows anew. Raises `ServerError` or a database error: then the old rows stay as they are."""
+        partitions = self._client.run(tail.partitions(self._prefix))  # nothing is made while the server is away
+        self._presence.beat()  # from now on the recorder trims nothing
+        self._shadow.create()
+        try:
+            self._fill(partitions, tell)
+            self._shadow.finish()
+            self._lease.seize()
+            self._catch_up(tell)
+            self._swap()
+        finally:
+            self._shadow.drop()
+            self._lease.release()
+            self._presence.leave()
+        return self._progress
+
+    def _fill(self, partitions: list[Partition], tell: Callable[[Progress], None]) -> None:
+        with self._shadow.filling():
+            with connection.cursor() as cursor:
+                cursor.execute(_BEGIN_AGAIN)
+            self._projection.load()
+            self._projection.add(partitions)
+        states = self._client.run(inspect.streams(self._prefix, list(self._projection.places)))
+        self._progress = Progress(0, sum(state.events + state.journal for state in states))
+        self._catch_up(tell)
+
+    def _catch_up(self, tell: Callable[[Progress], None]) -> None:
+        """Store what the streams hold beyond the new rows."""
+        end = self._client.run(tail.newest(self._prefix, list(self._projection.places)))
         while chunks := self._read(end):
-            progress = progress._replace(done=progress.done + self._store(chunks))
+            with self._shadow.filling():
+                self._projection.store(chunks)
+            count = sum(len(chunk.events) + len(chunk.journal) for chunk in chunks)
+            self._progress = self._progress._replace(done=self._progress.done + count)
             self._presence.beat()
-            tell(progress)
-        self._presence.leave()
-        return progress
+            if self._lease.holder:
+                self._lease.hold()
+            tell(self._progress)
 
     def _read(self, end: dict[Partition, Position]) -> list[Chunk]:
         """What comes next of the partitions that have not reached their end."""
@@ -98,33 +123,16 @@ class Rebuild:
             return []
         return self._client.run(tail.read(self._prefix, behind, count=READ_COUNT, block_ms=None))
 
-    def _store(self, chunks: list[Chunk]) -> int:
-        """How many entries were stored; another recorder that came meanwhile does no harm, it does the same."""
-        try:
-            self._projection.store(chunks)
-        except CursorMoved:
-            self._projection.load()
-        return sum(len(chunk.events) + len(chunk.journal) for chunk in chunks)
-
-
-def _empty() -> None:
-    with transaction.atomic(), connection.cursor() as cursor:
-        _refuse_rivals(cursor)
-        if connection.vendor == "postgresql":  # at once, whatever there is
-            cursor.execute(f"TRUNCATE {', '.join(f'dashboard_{table}' for table in _TABLES)}")
-        else:
-            for table in _TABLES:
-                cursor.execute(f"DELETE FROM dashboard_{table}")  # noqa: S608  constants
-        cursor.execute(_BEGIN_AGAIN)
-
-
-def _refuse_rivals(cursor: CursorWrapper) -> None:
-    cursor.execute(_RUNNING, [int(time.time() * 1000) - SILENT_MS])
-    if found := cursor.fetchone():
-        raise RebuildRefused(
-            f"expected that no recorder runs, but {found[0]} was heard of within the last {SILENT_MS // 1000} seconds;"
-            " stop it (it is part of `up` and `demo`) and begin again"
-        )
+    def _swap(self) -> None:
+        for left in reversed(range(SWAPS)):
+            try:
+                self._shadow.swap()
+            except OperationalError:
+                if not left:
+                    raise
+                time.sleep(0.2)  # for whoever reads
+            else:
+                return
 
 
 def _gone(state: StreamState, place: Place) -> str:

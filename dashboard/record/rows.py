@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 
 import msgspec
+from django.db import connection
 
 from bus.event import Event, entry_ms
 from bus.journal import MAX_ERROR_TEXT, MAX_LOG_LINES, MAX_TRACEBACK, JournalEntry
@@ -20,6 +21,7 @@ from dashboard.record.progress import MAX_ATTEMPT, Ended, Progress
 MAX_PAYLOAD: Final = 65_536  # bytes of an event's data that are kept; its size tells the rest
 MAX_TEXT: Final = 512
 MAX_NAME: Final = 120
+MAX_VERSION: Final = 120
 MAX_LOG_LINE: Final = 2_000
 MAX_SHOWN_HEADERS: Final = 100
 _MAX_BIGINT: Final = 2**63 - 1
@@ -51,18 +53,27 @@ INSERT_EVENT: Final = _insert(
     " time_text headers at_ms at_seq size payload ghost epoch",
     "ON CONFLICT DO NOTHING",
 )
-UPSERT_DELIVERY: Final = _insert(
-    "delivery", f"event_id group {_PROGRESS}", f'ON CONFLICT (event_id, "group") {_overwrite(_PROGRESS)}'
-)
+_INSERT_DELIVERY: Final = _insert("delivery", f"event_id group at_ms {_PROGRESS}", "ON CONFLICT")
+_UPSERT_DELIVERY: Final = {  # by vendor: the primary key of what is divided by time ends with the time
+    "sqlite": f'{_INSERT_DELIVERY} (event_id, "group") {_overwrite(_PROGRESS)}',
+    "postgresql": f'{_INSERT_DELIVERY} (event_id, "group", at_ms) {_overwrite(_PROGRESS)}',
+}
 INSERT_ATTEMPT: Final = _insert(
     "attempt",
-    "event_id group place number step worker started_ms ended_ms duration_us error_class message traceback frame log",
+    "event_id group place at_ms number step worker started_ms ended_ms duration_us error_class message traceback"
+    " frame log",
     "ON CONFLICT DO NOTHING",
 )
 INSERT_SUBSCRIPTION: Final = _insert(
     "subscription",
     "partition_id group since since_ms start types ordered attempts handlers version",
     "ON CONFLICT DO NOTHING",
+)
+ADD_VERSION: Final = _insert(  # said on several partitions: the earliest counts, in whatever order they are recorded
+    "workerversion",
+    "worker since_ms version",
+    "ON CONFLICT (worker) DO UPDATE SET since_ms = excluded.since_ms, version = excluded.version"
+    " WHERE excluded.since_ms < dashboard_workerversion.since_ms",
 )
 ADD_TALLY: Final = _insert(
     "tally",
@@ -131,9 +142,9 @@ class EventRow(NamedTuple):
     at_ms: int
 
 
-def event_row(event: Event, *, pk: int, partition_id: int, epoch: int) -> EventRow:
-    """The row of a published event."""
-    cause, raw = event.cause, event.raw
+def event_row(event: Event, payload: bytes, *, pk: int, partition_id: int, epoch: int) -> EventRow:
+    """The row of a published event. `payload`: its data as it may be stored."""
+    cause = event.cause
     trace, event_type, source = clean(event.correlation_id), clean(event.type), clean(event.source)
     cause_id, cause_group = (clean(cause.event_id), clean(cause.group, MAX_NAME)) if cause else ("", "")
     headers = _headers(event) if event.headers else ""
@@ -141,7 +152,7 @@ def event_row(event: Event, *, pk: int, partition_id: int, epoch: int) -> EventR
     values = (
         pk, partition_id, event.entry, clean(event.id), event_type, clean(event.key or ""), source, trace,
         cause_id, cause_group, cause.attempt if cause else 0, clean(event.traceparent), clean(event.time_text),
-        headers, at_ms, _sequence(event.entry), len(raw), masker().payload(raw, MAX_PAYLOAD), False, epoch,
+        headers, at_ms, _sequence(event.entry), len(event.raw), payload, False, epoch,
     )  # fmt: skip
     return EventRow(values, trace, event_type, at_ms)
 
@@ -156,18 +167,23 @@ def ghost_row(entry: str, *, pk: int, partition_id: int, epoch: int) -> tuple[An
     )  # fmt: skip
 
 
-def delivery_row(pk: int, group: str, delivery: Progress) -> tuple[Any, ...]:
-    """The values of `UPSERT_DELIVERY`."""
+def upsert_delivery() -> str:
+    """The statement that stores a delivery as it is now."""
+    return _UPSERT_DELIVERY[connection.vendor]
+
+
+def delivery_row(pk: int, at_ms: int, group: str, delivery: Progress) -> tuple[Any, ...]:
+    """The values of `upsert_delivery`. `at_ms`: when the event was published."""
     error = clean(masker().text(delivery.error), 300) if delivery.error else ""
     return (
-        pk, group, delivery.state, delivery.attempt, delivery.ended, clean(delivery.worker, 200), delivery.due_ms,
-        delivery.delivered_ms, delivery.started_ms, delivery.settled_ms, delivery.duration_us, error,
+        pk, group, at_ms, delivery.state, delivery.attempt, delivery.ended, clean(delivery.worker, 200),
+        delivery.due_ms, delivery.delivered_ms, delivery.started_ms, delivery.settled_ms, delivery.duration_us, error,
         clean(delivery.fingerprint, 64), delivery.moved_ms,
     )  # fmt: skip
 
 
-def attempt_row(pk: int, group: str, ended: Ended) -> tuple[Any, ...]:
-    """The values of `INSERT_ATTEMPT`."""
+def attempt_row(pk: int, at_ms: int, group: str, ended: Ended) -> tuple[Any, ...]:
+    """The values of `INSERT_ATTEMPT`. `at_ms`: when the event was published."""
     failure = ended.failure
     mask = masker().text
     lines = [clean(mask(line), MAX_LOG_LINE) for line in ended.log[:MAX_LOG_LINES]]
@@ -175,6 +191,7 @@ def attempt_row(pk: int, group: str, ended: Ended) -> tuple[Any, ...]:
         pk,
         group,
         ended.place,
+        at_ms,
         ended.number,
         ended.step,
         clean(ended.worker, 200),
@@ -210,6 +227,11 @@ def subscription_row(entry: JournalEntry, *, partition_id: int, group: str) -> S
         clean(said.version, 200),
     )  # fmt: skip
     return SubscriptionRow(values, start, types, attempts)
+
+
+def version_row(entry: JournalEntry) -> tuple[Any, ...]:
+    """The values of `ADD_VERSION`: the worker that began says which version of the code it runs."""
+    return (clean(entry.worker.partition("#")[0], 200), entry.at_ms, clean(entry.version, MAX_VERSION))
 
 
 def _headers(event: Event) -> str:

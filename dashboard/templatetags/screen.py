@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from django import template
+from django.http import HttpRequest
 from django.templatetags.static import static
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -18,6 +20,7 @@ from django.utils.safestring import SafeString
 register = template.Library()
 
 SPRITE: Final = "vendor/lucide-1.62.0-cut.svg"
+SPARK_LEAST: Final = 20  # events behind that fill a sparkline at least: one or two are no mountain
 _LATEST_MS: Final = 253402300799000  # datetime ends with the year 9999
 _AGES: Final = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"))
 
@@ -76,9 +79,9 @@ def marks(lane: Mapping[str, Any]) -> SafeString:
     return format_html('<span class="{}" role="img" aria-label="{}" title="{}">{}</span>', kind, text, text, dots)
 
 
-@register.simple_tag
-def when(moment_ms: float | None) -> SafeString | str:
-    """A moment as `<time>`: its age now; scripts keep it current and follow the header's switch."""
+@register.simple_tag(takes_context=True)
+def when(context: Mapping[str, Any], moment_ms: float | None) -> SafeString | str:
+    """A moment as `<time>`, the way the reader chose (cookies `time` and `zone`); scripts keep it current."""
     if not moment_ms:
         return "–"
     moment = datetime.fromtimestamp(min(moment_ms, _LATEST_MS) / 1000, UTC)
@@ -87,8 +90,26 @@ def when(moment_ms: float | None) -> SafeString | str:
         moment.isoformat(timespec="milliseconds"),
         int(moment_ms),
         moment.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3],
-        age(moment_ms),
+        _as_chosen(context.get("request"), moment, moment_ms),
     )
+
+
+def _as_chosen(request: HttpRequest | None, moment: datetime, moment_ms: float) -> str:
+    cookies = request.COOKIES if request else {}
+    chosen = cookies.get("time")
+    if chosen not in ("utc", "local"):
+        return age(moment_ms)
+    shown = moment.astimezone(_zone(cookies.get("zone", "")) if chosen == "local" else UTC)
+    is_today = shown.date() == datetime.now(shown.tzinfo).date()
+    return shown.strftime("%H:%M:%S.%f")[:-3] if is_today else shown.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _zone(name: str) -> tzinfo:
+    """A browser's zone; UTC when it is none that is known here, and its script then corrects the page."""
+    try:
+        return ZoneInfo(name[:64])
+    except (KeyError, ValueError, OSError):  # not found, not a name, a folder
+        return UTC
 
 
 def age(moment_ms: float) -> str:
@@ -155,6 +176,48 @@ def spark(values: Sequence[float]) -> str:
     top = max(1.0, *values) if values else 1.0
     step = 120 / max(1, len(values) - 1)
     return " ".join(f"{index * step:.1f},{19 - value / top * 18:.1f}" for index, value in enumerate(values))
+
+
+@register.simple_tag
+def spark_line(values: Sequence[float | None]) -> SafeString:
+    """A sparkline that leaves out what nobody measured, and says so where there is nothing."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return format_html('<span class="muted" title="{}">–</span>', "Nobody has measured it in this time")
+    top, step = max(float(SPARK_LEAST), *known), 120 / max(1, len(values) - 1)
+    runs: list[list[str]] = [[]]
+    for index, value in enumerate(values):
+        if value is None:
+            runs.append([])
+        else:
+            runs[-1].append(f"{index * step:.1f},{19 - value / top * 18:.1f}")
+    lines = format_html_join("", '<polyline points="{}"/>', ((" ".join(_drawn(run)),) for run in runs if run))
+    return format_html(
+        '<svg class="spark" viewBox="0 0 120 20" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>',
+        f"from {known[0]:,.0f} to {known[-1]:,.0f}, at most {max(known):,.0f}",
+        lines,
+    )
+
+
+def _drawn(run: list[str]) -> list[str]:
+    """A lone point as a line that can be seen."""
+    return run if len(run) > 1 else [run[0], f"{float(run[0].partition(',')[0]) + 2:.1f},{run[0].partition(',')[2]}"]
+
+
+@register.filter
+def measured(value: float | None, unit: str) -> str:
+    """A value of a chart: a count, a rate or a duration in ms. The words of static/js/words.js."""
+    if unit == "duration":
+        return duration(value)
+    if value is None:
+        return "unknown"
+    return count(value) if unit == "count" else f"{value:,.0f}/s" if value >= 10 or not value else f"{value:.2g}/s"
+
+
+@register.filter
+def divided(value: float, by: int) -> int:
+    """The whole number of times that `by` goes into the value."""
+    return int(value // by)
 
 
 @register.filter

@@ -1,9 +1,14 @@
 // Everything that pages use; each import is one concern or one custom element.
+import "./act-dialog.js";
+import "./choose-rows.js";
 import "./clock.js";
 import "./copy.js";
+import "./density.js";
 import "./keys.js";
 import "./live-status.js";
 import "./morph.js";
+import "./open-row.js";
+import "./palette.js";
 import "./payload-tree.js";
 import "./overview-page.js";
 import "./flow-map.js";
@@ -14,3 +19,5 @@ import "./trace-page.js";
 import "./trace-panel.js";
 import "./flow-graph.js";
 import "./time-line.js";
+import "./sequence-view.js";
+import "./trace-play.js";

@@ -14,16 +14,24 @@ class RefreshedPage extends HTMLElement {
     this.addEventListener("htmx:afterOnLoad", ({ detail }) => this.#tell(detail.xhr.status === 200));
     this.addEventListener("htmx:sendError", () => this.#tell(false));
     document.addEventListener("visibilitychange", () => document.hidden || this.#again());
+    live.addEventListener("switch", ({ detail }) => {
+      if (detail.isStopped) this.#say("paused", "paused: the palette resumes");
+      else this.#again();
+    });
     this.#tell(true);
-    this.timer = setInterval(() => document.hidden || this.#again(), EVERY_MS);
+    this.timer = setInterval(() => document.hidden || this.#again(), this.#everyMs());
   }
 
   disconnectedCallback() {
     clearInterval(this.timer);
   }
 
+  #everyMs() {
+    return Number(this.dataset.every) || EVERY_MS;
+  }
+
   async #again() {
-    if (this.busy) return;
+    if (this.busy || live.isStopped) return;
     this.busy = true;
     await fetchPart(this.dataset.url, this.target);
     this.busy = false;
@@ -41,10 +49,13 @@ class RefreshedPage extends HTMLElement {
   }
 
   #tell(well) {
-    const detail = well
-      ? { status: "live", text: `live, every ${EVERY_MS / 1000} s` }
-      : { status: "offline", text: "the dashboard does not answer; still trying" };
-    live.dispatchEvent(new CustomEvent("status", { detail }));
+    if (live.isStopped) return;
+    if (well) this.#say("live", `live, every ${this.#everyMs() / 1000} s`);
+    else this.#say("offline", "the dashboard does not answer; still trying");
+  }
+
+  #say(status, text) {
+    live.dispatchEvent(new CustomEvent("status", { detail: { status, text } }));
   }
 }
 

@@ -145,6 +145,7 @@ def patterns() -> list[URLPattern]:
 def test_no_page_is_anonymous_but_the_ways_in(client: Client) -> None:
     for pattern in patterns():
         values = dict.fromkeys(pattern.pattern.converters or pattern.pattern.regex.groupindex, "topics")
+        values |= {name: "1" for name, kind in pattern.pattern.converters.items() if kind.regex == "[0-9]+"}
         if pattern.name in ("login", "login_link", "logout"):
             continue
         response = client.get(reverse(str(pattern.name), kwargs=values))

@@ -257,7 +257,7 @@ def test_an_error_is_under_the_word_that_is_wrong_and_can_be_corrected(reader: C
         text = reader.get(address, {"q": "key:o-1 tpye:x"}).content.decode()
         assert "key:o-1 <mark>tpye</mark>:x" in text
         assert "did you mean type?" in text
-        (box,) = [one for one in Tags(text).named("input") if one.get("name") == "q"]
+        (box,) = [one for one in Tags(text).named("input") if one.get("name") == "q" and one.get("type") != "hidden"]
         assert (box["value"], box["aria-invalid"], box["aria-describedby"]) == ("key:o-1 tpye:x", "true", "query-error")
         assert "?q=key%3Ao-1+type%3Ax" in [link.get("href") for link in Tags(text).named("a")]
 

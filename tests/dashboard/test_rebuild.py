@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, connections
 
 import bus
-from bus import control, inspect, operations
+from bus import control, inspect, operations, tail
 from bus.config import Config
 from bus.event import Event
 from bus.journal import Record as Line
@@ -21,21 +23,22 @@ from bus.journal import Step, pack
 from bus.keys import Keys
 from bus.publisher import Publisher
 from bus.server import EmbeddedServer
-from bus.streams import Client
+from bus.streams import Client, connect
 from bus.subscription import Retry, Subscription
+from bus.tail import Position
 from bus.wire import Operation
 from dashboard import recorder as recording
-from dashboard.models import Attempt, Delivery, Partition, Recording, Rewind, Tally, Total
+from dashboard.models import Attempt, Delivery, Partition, Recording, Rewind, Rollup, Tally, Total, WorkerVersion
 from dashboard.models import Event as Stored
 from dashboard.models import Subscription as Said
 from dashboard.record import rebuild as rebuilding
-from dashboard.record.presence import Presence
+from dashboard.record.presence import REBUILD, Presence
 from dashboard.record.rebuild import Progress, Rebuild, RebuildRefused
 from dashboard.recorder import Recorder
 from tests.conftest import RunWorker, WaitUntil
 from tests.dashboard.conftest import Record, is_recorded
 
-TABLES = (Partition, Stored, Delivery, Attempt, Said, Rewind, Tally, Total)
+TABLES = (Partition, Stored, Delivery, Attempt, Said, Rewind, Tally, Total, Rollup, WorkerVersion)
 WHO = "ann"
 
 
@@ -151,7 +154,7 @@ def workload(
 
 def test_a_rebuild_makes_the_same_rows_as_live_recording(workload: Workload, monkeypatch: pytest.MonkeyPatch) -> None:
     live, before = everything(), digest()
-    states = {row[2] for row in live["Delivery"]}
+    states = {row[3] for row in live["Delivery"]}
     assert states >= {"succeeded", "dead", "discarded", "skipped", "lost", "retrying"}
     for count in (2, 7, 500):  # entries in one read: what the journal says may lie far from the events it says it of
         monkeypatch.setattr(rebuilding, "READ_COUNT", count)
@@ -171,7 +174,7 @@ def test_live_recording_goes_on_after_a_rebuild(workload: Workload, record: Reco
     assert everything() == live
 
 
-def test_a_rebuild_that_is_cut_short_is_finished_by_any_recorder(
+def test_a_rebuild_that_is_cut_short_leaves_the_rows_as_they_were(
     workload: Workload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     live = everything()
@@ -182,15 +185,19 @@ def test_a_rebuild_that_is_cut_short_is_finished_by_any_recorder(
 
     with pytest.raises(OperationalError):
         Rebuild(workload.client).run(cut)
-    assert 0 < Stored.objects.count() < 50
-    Recording.objects.all().delete()
-    workload.recorder = Recorder(workload.client)
-    workload.until(lambda: is_recorded(workload.client))
     assert everything() == live
+    assert not beside()
+    workload.publish(50, 1)
+    workload.until(lambda: is_recorded(workload.client))
 
 
-@pytest.mark.parametrize("statement", range(8))
-def test_a_crash_while_the_tables_are_emptied_leaves_the_old_rows(
+def beside() -> list[str]:
+    """Tables that a rebuild left behind."""
+    return [name for name in connection.introspection.table_names() if name.startswith("rebuilt_")]
+
+
+@pytest.mark.parametrize("statement", [0, 3, 7, 8, 12, 15])
+def test_a_crash_while_the_tables_change_places_leaves_the_old_rows(
     bus_client: Client, publisher: Publisher, record: Record, statement: int
 ) -> None:
     publisher.publish(publisher.draft("orders", "t", 1))
@@ -199,30 +206,102 @@ def test_a_crash_while_the_tables_are_emptied_leaves_the_old_rows(
 
     def crash(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
         nonlocal count
-        is_ours = sql.startswith(("DELETE", "TRUNCATE", "UPDATE"))
-        count += is_ours
-        if is_ours and count > statement:
-            raise OperationalError("the machine went off")
+        is_swap = sql.startswith("DROP TABLE dashboard_") or "RENAME TO dashboard_" in sql
+        count += is_swap
+        if is_swap and count == statement + 1:
+            raise KeyboardInterrupt
         return execute(sql, *rest)
 
-    with connection.execute_wrapper(crash), pytest.raises(OperationalError):
+    with connection.execute_wrapper(crash), pytest.raises(KeyboardInterrupt):
         Rebuild(bus_client).run(lambda _: None)
-    assert everything() == before or statement == 7
-
-
-def test_nothing_is_emptied_while_a_recorder_runs(bus_client: Client, publisher: Publisher, record: Record) -> None:
-    publisher.publish(publisher.draft("orders", "t", 1))
-    record()
-    other = Presence()
-    other.beat()
-    with pytest.raises(RebuildRefused, match="stop it"):
-        made_anew(bus_client, from_scratch=True)
-    with pytest.raises(RebuildRefused, match="stop it"):  # one that came after the check
-        Rebuild(bus_client).run(lambda _: None)
-    assert Stored.objects.count() == 1
-    other.leave()
+    assert everything() == before
     made_anew(bus_client)
+    assert everything() == before
+
+
+def test_pages_show_the_old_rows_and_the_recorder_goes_on_while_a_rebuild_runs(
+    workload: Workload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rebuilding, "READ_COUNT", 20)
+    fresh = 50
+
+    def meanwhile(progress: Progress) -> None:
+        nonlocal fresh
+        if fresh < 53:
+            workload.publish(fresh, 1)
+            fresh += 1
+            workload.until(lambda: Stored.objects.filter(ghost=False).count() == fresh)
+
+    Rebuild(workload.client).run(meanwhile)
+    assert Stored.objects.filter(ghost=False).count() == 53
+    rebuilt = everything()
+    workload.publish(53, 1)
+    workload.until(lambda: Stored.objects.filter(ghost=False).count() == 54)
+    made_anew(workload.client)
+    assert {row[:3] for row in rebuilt["Event"]} < {row[:3] for row in everything()["Event"]}
+
+
+def test_a_recorder_that_runs_hands_over_and_goes_on(
+    bus_client: Client, publisher: Publisher, transactional_db: None, wait_until: WaitUntil
+) -> None:
+    recorder = Recorder(connect(bus_client.config))
+
+    def run() -> None:
+        recorder.run()
+        connections.close_all()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    publisher.publish_many([publisher.draft("orders", "t", n) for n in range(200)])
+    wait_until(lambda: Stored.objects.count() == 200)
+    told = made_anew(bus_client)
+    assert told[-1].percent == 100
+    publisher.publish(publisher.draft("orders", "t", 1))
+    wait_until(lambda: Stored.objects.count() == 201, seconds=20)
+    assert not beside()
+    recorder.stop()
+    thread.join(20)
     assert not Recording.objects.exists()
+
+
+def test_nothing_is_trimmed_while_a_rebuild_reads(bus_client: Client, publisher: Publisher, record: Record) -> None:
+    few = Recorder(connect(replace(bus_client.config, retention_events=10)))
+    publisher.publish_many([publisher.draft("orders", "t", n) for n in range(1_500)])
+    rebuild = Presence(REBUILD)
+    rebuild.beat()
+    while not is_recorded(bus_client):
+        few.turn()
+    few._chores._next_trim = 0.0
+    few.turn()
+    assert events_in_stream(bus_client) == 1_500
+    rebuild.leave()
+    few._chores._next_trim = 0.0
+    few.turn()
+    assert events_in_stream(bus_client) < 1_500
+
+
+def events_in_stream(client: Client) -> int:
+    [state] = client.run(inspect.streams(client.config.prefix, [("orders", 0)]))
+    return state.events
+
+
+def test_a_kept_journal_reaches_back_as_far_as_the_events(
+    bus_client: Client, publisher: Publisher, record: Record
+) -> None:
+    entries = [event.entry for event in publisher.publish_many([publisher.draft("orders", "t", n) for n in range(300)])]
+    keys, prefix = Keys(bus_client.config.prefix, "orders", 0), bus_client.config.prefix
+    for entry in entries:
+        line = pack([Line(int(Step.SUCCEEDED), entry, 1)])
+        at = b"%d-7" % (int(entry.partition("-")[0]) - 3_600_000 + entries.index(entry))  # an hour old
+        command = (b"XADD", keys.journal, at, b"g", b"mail", b"w", b"w9#0", b"b", line)
+        bus_client.run(Operation([command], lambda replies: replies[0]))
+    position = Position(entries[-1], "9999999999999-0")
+    bus_client.run(tail.trim(prefix, ("orders", 0), position, 1_000, keep_journal=True))
+    [state] = bus_client.run(inspect.streams(prefix, [("orders", 0)]))
+    assert state.journal == 300
+    bus_client.run(tail.trim(prefix, ("orders", 0), position, 1_000))
+    [state] = bus_client.run(inspect.streams(prefix, [("orders", 0)]))
+    assert state.journal < 300
 
 
 @pytest.mark.parametrize("what", ["events", "journal"])

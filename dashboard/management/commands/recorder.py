@@ -28,7 +28,7 @@ class Command(BusCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.add_argument(
-            "--rebuild", action="store_true", help="make all rows anew from the streams, then end; no recorder may run"
+            "--rebuild", action="store_true", help="make all rows anew from the streams, beside those in use, then end"
         )
         parser.add_argument(
             "--from-scratch", action="store_true", help="with --rebuild: lose rows of what the streams no longer hold"
@@ -48,7 +48,7 @@ class Command(BusCommand):
     def _rebuild(self, *, from_scratch: bool) -> None:
         config = bus.config()
         with ExitStack() as stack:
-            if config.url is None and server.address(config.data_folder) is None:  # `up` is stopped, its recorder too
+            if config.url is None and server.address(config.data_folder) is None:  # `up` is stopped
                 stack.enter_context(EmbeddedServer(config.data_folder, config.durability))
             rebuild = Rebuild(connect(config))
             rebuild.check(from_scratch=from_scratch)
@@ -57,7 +57,7 @@ class Command(BusCommand):
                 done = rebuild.run(self._tell)
             except (ServerError, DatabaseError, KeyboardInterrupt) as error:
                 why = " ".join(str(error).split()) or "interrupted"
-                raise CommandError(f"{why}; the rows are not complete: any recorder goes on from there") from None
+                raise CommandError(f"{why}; the rows are as they were before") from None
         self.say(f"rebuilt from {done.done:,} entries of the streams")
 
     def _tell(self, progress: Progress) -> None:
