@@ -16,6 +16,7 @@ from bus.errors import ConfigError
 
 _TRUE: Final = {"1", "true", "yes", "on"}
 _FALSE: Final = {"", "0", "false", "no", "off"}
+_UNITS: Final = {"": 1, "K": 1_000, "M": 1_000_000, "G": 1_000_000_000, "T": 1_000_000_000_000}
 _SQLITE_PRAGMAS: Final = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
 _CONNECTION_SECONDS: Final = 60  # else every query of a live page would open a connection of its own
 _SQLITE_WAIT_SECONDS: Final = 20
@@ -35,6 +36,28 @@ def flag(name: str, *, default: bool) -> bool:
     if value.lower() in _TRUE | _FALSE:
         return value.lower() in _TRUE
     raise ConfigError(f"expected {name} to be 1 or 0, got {value!r}")
+
+
+def number(name: str, *, default: int) -> int:
+    """A whole number from 1."""
+    value = os.environ.get(name)
+    if not value:
+        return default
+    if value.isdecimal() and int(value) > 0:
+        return int(value)
+    raise ConfigError(f"expected {name} to be a whole number from 1, got {value!r}; the default is {default:,}")
+
+
+def size(name: str, *, default: int) -> int:
+    """Bytes: 500MB, 20GB, or a plain number; 0 for no limit."""
+    value = os.environ.get(name, "").strip().upper()
+    if not value:
+        return default
+    digits = value.rstrip("KMGTIB ").strip()
+    unit = value[len(digits) :].strip().removesuffix("B").removesuffix("I")
+    if digits.isdecimal() and unit in _UNITS:
+        return int(digits) * _UNITS[unit]
+    raise ConfigError(f"expected {name} to be a size such as 500MB or 20GB, or 0 for no limit, got {value!r}")
 
 
 def secret_key(data_folder: Path) -> str:

@@ -7,6 +7,10 @@ truth about a delivery: the bus is. Times are ms of the server's clock.
 the order of its stream, and two recorders can't hand out the same id for different events.
 
 A query uses a partial index only when it repeats the index's condition word for word: `NOT (state = 'succeeded')`.
+
+On PostgreSQL events, deliveries and attempts are divided by the time of the event (`at_ms`) into periods, each with
+tables of its own (`dashboard.record.periods`); their primary keys end with `at_ms` there. A query that knows the time
+says it, and looks into fewer tables.
 """
 
 from __future__ import annotations
@@ -149,6 +153,7 @@ class Delivery(models.Model):
     pk = models.CompositePrimaryKey("event_id", "group")
     event = models.ForeignKey(Event, models.DO_NOTHING, db_constraint=False, db_index=False)
     group = models.CharField(max_length=120)
+    at_ms = models.BigIntegerField()  # when the event was published, as in its own row
     state = models.CharField(max_length=12)
     attempt = models.IntegerField()  # the newest attempt's number in its run, from 1
     ended = models.IntegerField()
@@ -182,6 +187,7 @@ class Attempt(models.Model):
     event = models.ForeignKey(Event, models.DO_NOTHING, db_constraint=False, db_index=False)
     group = models.CharField(max_length=120)
     place = models.IntegerField()
+    at_ms = models.BigIntegerField()  # when the event was published, as in its own row
     number = models.IntegerField()
     step = models.SmallIntegerField()  # bus.journal.Step that ended it
     worker = models.CharField(max_length=200)

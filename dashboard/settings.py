@@ -23,6 +23,12 @@ DATA_FOLDER = Path(BUS.get("data_folder") or os.environ.get("BUS_DATA") or defau
 # Names of values that are secrets, beside those of dashboard/record/masking.py: never stored, never shown.
 MASKED_NAMES = environment.listed("MASKED_NAMES", default=[])
 
+# How much of the past the pages keep: events, days (ten times as long what still needs somebody), and bytes of the
+# database, 0 for any.
+KEEP_EVENTS = environment.number("KEEP_EVENTS", default=1_000_000)
+KEEP_DAYS = environment.number("KEEP_DAYS", default=7)
+KEEP_SIZE = environment.size("KEEP_SIZE", default=0)
+
 DEBUG = environment.flag("DEBUG", default=False)
 SECRET_KEY = environment.secret_key(DATA_FOLDER)
 ALLOWED_HOSTS = environment.listed("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])

@@ -6,7 +6,18 @@ import os
 import tempfile
 
 os.environ["BUS_DATA"] = tempfile.mkdtemp(prefix="fanlight-tests-")  # removed by tests/conftest.py
-for name in ("BUS_URL", "DATABASE_URL", "BUS_HANDLERS", "DEBUG", "HTTPS", "ALLOWED_HOSTS", "MASKED_NAMES"):
+for name in (
+    "BUS_URL",
+    "DATABASE_URL",
+    "BUS_HANDLERS",
+    "DEBUG",
+    "HTTPS",
+    "ALLOWED_HOSTS",
+    "MASKED_NAMES",
+    "KEEP_EVENTS",
+    "KEEP_DAYS",
+    "KEEP_SIZE",
+):
     os.environ.pop(name, None)  # whatever the shell has set, tests start from the defaults
 
 if other := os.environ.get("TEST_DATABASE_URL"):  # tests/on_postgres.py says so

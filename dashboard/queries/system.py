@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import time
 import tomllib
@@ -24,9 +23,8 @@ from bus.tail import START, Position
 from dashboard.queries.bus_state import AGAIN_SECONDS, BusState, BusStreams, ask, bus_state, bus_streams
 from dashboard.queries.findings import SILENT_MS, everything, recordings
 from dashboard.queries.lag import PartitionRow, partitions
-from dashboard.record.retention import KEEP_DAYS, KEEP_EVENTS
+from dashboard.record.limits import limits, size_on_disk
 from dashboard.record.spans import count_between
-from dashboard.sql import rows
 
 MAX_ROWS: Final = 50
 
@@ -153,25 +151,18 @@ def _workers(state: BusState) -> dict[str, Any]:
 
 
 def _model(places: Collection[PartitionRow]) -> dict[str, Any]:
+    keep = limits()
     return {
         "kind": {"sqlite": "SQLite", "postgresql": "PostgreSQL"}.get(connection.vendor, connection.vendor),
         "name": str(settings.DATABASES["default"]["NAME"]),
-        "size": _size(),
+        "size": size_on_disk(),
         "events": sum(place.newest_number - place.swept_number for place in places),
         "recorded": sum(place.newest_number for place in places),
-        "keep_events": KEEP_EVENTS,
-        "keep_days": KEEP_DAYS,
+        "keep_events": keep.events,
+        "keep_days": keep.days,
+        "keep_size": keep.size,
         "keep_stream": bus.config().retention_events,
     }
-
-
-def _size() -> int | None:
-    """Bytes that the database takes up."""
-    if connection.vendor == "postgresql":
-        return int(rows("SELECT pg_database_size(current_database()) AS size")[0]["size"])
-    name = str(connection.settings_dict["NAME"])
-    files = [path for path in (name, f"{name}-wal") if os.path.exists(path)]
-    return sum(os.path.getsize(path) for path in files) if files else None
 
 
 def _versions() -> list[tuple[str, str]]:

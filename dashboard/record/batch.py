@@ -31,7 +31,7 @@ class Batch:
 
     def __init__(self) -> None:
         self.events: list[tuple[Any, ...]] = []
-        self.deliveries: dict[tuple[int, str], Progress] = {}
+        self.deliveries: dict[tuple[int, int, str], Progress] = {}  # by event, its time, group
         self.attempts: list[tuple[Any, ...]] = []
         self.subscriptions: list[tuple[Any, ...]] = []
         self.counts: Counter[tuple[int, Series]] = Counter()  # by bucket and series
@@ -46,10 +46,10 @@ class Batch:
 
     def write(self, cursor: CursorWrapper) -> None:
         """Store everything that is gathered."""
-        deliveries = [rows.delivery_row(pk, group, delivery) for (pk, group), delivery in self.deliveries.items()]
+        deliveries = [rows.delivery_row(*place, delivery) for place, delivery in self.deliveries.items()]
         for statement, values in (
             (rows.INSERT_EVENT, self.events),
-            (rows.UPSERT_DELIVERY, deliveries),
+            (rows.upsert_delivery(), deliveries),
             (rows.INSERT_ATTEMPT, self.attempts),
             (rows.INSERT_SUBSCRIPTION, self.subscriptions),
             (rows.ADD_TALLY, self._tallies()),

@@ -68,6 +68,9 @@ class Chores:
         if now >= self._next_report:
             self._next_report = now + REPORT_SECONDS
             self._trimmed_at.clear()
+            self._projection.periods.ahead()
+            if retention.drop_periods():
+                self._projection.load()
             retention.sweep_leftovers()
             self._report()
 

@@ -29,8 +29,8 @@ _SKIP_BETWEEN: Final = (
     " WHERE event_id BETWEEN %s AND %s AND \"group\" = %s AND state = 'waiting'"
 )
 _SKIP_UNTOUCHED: Final = (
-    'INSERT INTO dashboard_delivery (event_id, "group", state, attempt, ended, worker, settled_ms, duration_us, error,'
-    " fingerprint, moved_ms) SELECT id, %s, 'skipped', 0, 0, '', %s, 0, %s, '', %s FROM dashboard_event"
+    'INSERT INTO dashboard_delivery (event_id, at_ms, "group", state, attempt, ended, worker, settled_ms, duration_us,'
+    " error, fingerprint, moved_ms) SELECT id, at_ms, %s, 'skipped', 0, 0, '', %s, 0, %s, '', %s FROM dashboard_event"
     " WHERE id BETWEEN %s AND %s"
 )
 

@@ -21,6 +21,7 @@ from bus.tail import Chunk, Partition, Position
 from dashboard.models import GHOSTS_FROM, event_pk
 from dashboard.record import moves, rates, rows
 from dashboard.record.batch import Batch, Stored
+from dashboard.record.periods import Periods
 from dashboard.record.progress import Moment, Progress, advance
 from dashboard.record.rates import Series, bucket_of
 from dashboard.record.recent import Known, Recent
@@ -61,6 +62,7 @@ class Projection:
 
     def __init__(self) -> None:
         self.places: dict[Partition, Place] = {}
+        self.periods = Periods()
         self._recent = Recent()
         self._series: set[Series] = set()
         self._history: dict[tuple[int, str], list[Subscribed]] = defaultdict(list)
@@ -68,6 +70,7 @@ class Projection:
     def load(self) -> None:
         """Read what is recorded so far."""
         self._recent.clear()
+        self.periods.load()
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT topic, number, id, events_cursor, journal_cursor, newest_number, newest_ms, ghosts, epoch,"
@@ -119,6 +122,8 @@ class Projection:
         After any error `load` must come before the next `store`.
         """
         batch = Batch()
+        for chunk in chunks:
+            self.periods.cover([entry_ms(event.entry) for event in chunk.events])
         with transaction.atomic(), connection.cursor() as cursor:
             for chunk in chunks:
                 place = self.places[chunk.topic, chunk.partition]
@@ -149,7 +154,7 @@ class Projection:
         row = rows.event_row(event, pk=pk, partition_id=place.id, epoch=place.epoch)
         batch.events.append(row.values)
         batch.traces[row.trace] = None
-        self._recent.put(place.id, event.entry, Known(pk, row.trace, row.type))
+        self._recent.put(place.id, event.entry, Known(pk, row.at_ms, row.trace, row.type))
         bucket = bucket_of(row.at_ms)
         batch.counts[bucket, self._series_of(rates.PUBLISHED, "", event.topic)] += 1
         kind, who = rates.edge_of(event.source, event.cause)
@@ -191,7 +196,7 @@ class Projection:
         for ghost, entry in enumerate(entries, place.ghosts):
             pk = event_pk(place.id, GHOSTS_FROM + ghost)
             batch.events.append(rows.ghost_row(entry, pk=pk, partition_id=place.id, epoch=place.epoch))
-            self._recent.put(place.id, entry, Known(pk, "", ""))
+            self._recent.put(place.id, entry, Known(pk, entry_ms(entry), "", ""))
         place.ghosts += len(entries)
         cursor.execute(rows.SET_GHOSTS, [place.ghosts, place.id])
 
@@ -238,8 +243,8 @@ def _store_record(known: Known, group: str, record: Record, moment: Moment, batc
     batch.records += 1
     moved = advance(delivery, record, moment)
     if moved.counted:
-        batch.deliveries[known.pk, group] = delivery
+        batch.deliveries[known.pk, known.at_ms, group] = delivery
         batch.traces[known.trace] = None
     if moved.ended is not None:
-        batch.attempts.append(rows.attempt_row(known.pk, group, moved.ended))
+        batch.attempts.append(rows.attempt_row(known.pk, known.at_ms, group, moved.ended))
     return moved.counted

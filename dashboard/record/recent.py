@@ -12,16 +12,21 @@ from typing import Final
 import msgspec
 from django.db.backends.utils import CursorWrapper
 
+from bus.event import entry_ms
 from dashboard.models import number_of
 from dashboard.record.progress import Progress
 from dashboard.record.spans import Span, forgotten_at
 from dashboard.sql import slices, spread
 
 MAX_KNOWN: Final = 20_000
-_EVENTS: Final = "SELECT id, entry, correlation_id, type FROM dashboard_event WHERE partition_id = %s AND entry IN (…)"
+_EVENTS: Final = (
+    "SELECT id, entry, correlation_id, type, at_ms FROM dashboard_event"
+    " WHERE partition_id = %s AND at_ms BETWEEN %s AND %s AND entry IN (…)"
+)
 _DELIVERIES: Final = (
     'SELECT event_id, "group", state, attempt, ended, worker, due_ms, delivered_ms, started_ms, settled_ms,'
-    " duration_us, error, fingerprint, moved_ms FROM dashboard_delivery WHERE event_id IN (…)"
+    " duration_us, error, fingerprint, moved_ms FROM dashboard_delivery"
+    " WHERE at_ms BETWEEN %s AND %s AND event_id IN (…)"
 )
 
 
@@ -29,6 +34,7 @@ class Known(msgspec.Struct, gc=False):
     """An event that was stored, with its deliveries by group."""
 
     pk: int
+    at_ms: int
     trace: str
     type: str
     deliveries: dict[str, Progress] = msgspec.field(default_factory=dict)
@@ -63,12 +69,14 @@ class Recent:
         return [entry for entry in missing if (partition_id, entry) not in self._known]
 
     def _fetch(self, cursor: CursorWrapper, partition_id: int, entries: Sequence[str]) -> None:
-        cursor.execute(spread(_EVENTS, len(entries)), [partition_id, *entries])
+        moments = sorted(map(entry_ms, entries))
+        between = [moments[0], moments[-1]]
+        cursor.execute(spread(_EVENTS, len(entries)), [partition_id, *between, *entries])
         spans = self.forgotten.get(partition_id, ())
         there = [row for row in cursor.fetchall() if forgotten_at(spans, number_of(row[0])) is None]
-        found = {row[0]: (row[1], Known(row[0], row[2], row[3])) for row in there}
+        found = {row[0]: (row[1], Known(row[0], row[4], row[2], row[3])) for row in there}
         if found:
-            cursor.execute(spread(_DELIVERIES, len(found)), list(found))
+            cursor.execute(spread(_DELIVERIES, len(found)), [*between, *found])
         for row in cursor.fetchall():
             found[row[0]][1].deliveries[row[1]] = Progress(*row[2:])
         for entry, known in found.values():

@@ -13,14 +13,14 @@ from django.db import connection, transaction
 
 from dashboard.models import GHOSTS_FROM, event_pk
 from dashboard.record.batch import TALLY_KEPT_MS
+from dashboard.record.dropping import drop_old
+from dashboard.record.limits import Limits, in_force, limits
+from dashboard.record.periods import stored
 from dashboard.record.rates import bucket_of
 from dashboard.sql import rows, spread
 
-KEEP_EVENTS: Final = 1_000_000
-KEEP_DAYS: Final = 7
-KEEP_TROUBLE_DAYS: Final = 70
 CHUNK: Final = 500
-_DAY_MS: Final = 86_400_000
+_SLACK: Final = 1.25  # of what is kept, or days: so much more is there at times where whole periods go
 _NEEDED: Final = "('dead', 'retrying', 'running', 'waiting', 'held', 'replaying')"
 
 _NEEDED_EVENTS: Final = (
@@ -42,25 +42,36 @@ _DELETE_SUBSCRIPTIONS: Final = (
 _MOVE_SWEPT: Final = "UPDATE dashboard_partition SET swept_number = %s WHERE id = %s AND swept_number < %s"
 
 
-def sweep(*, keep_events: int = KEEP_EVENTS, keep_days: float = KEEP_DAYS, chunks: int = 4) -> int:
+def drop_periods() -> int:
+    """Drop whole periods where there are any (`dropping`). Result: how many."""
+    return drop_old(limits(), int(time.time() * 1000))
+
+
+def by_row() -> Limits:
+    """Beyond which events are removed one by one: where whole periods go, only what that doesn't reach."""
+    keep = in_force()
+    return keep._replace(events=int(keep.events * _SLACK), days=keep.days + _SLACK) if stored() else keep
+
+
+def sweep(*, keep: Limits | None = None, chunks: int = 4) -> int:
     """Remove up to `chunks` portions of what is too old or too much. Result: how many events were passed over.
 
     A result of 0 means that there is nothing more to do now.
     """
-    now_ms = int(time.time() * 1000)
+    now_ms, keep = int(time.time() * 1000), keep or by_row()
     passed = 0
     for _ in range(chunks):
-        portion = _next_portion(now_ms - int(keep_days * _DAY_MS), keep_events)
+        portion = _next_portion(now_ms - keep.span_ms, keep.events)
         if portion is None:
             break
         passed += _sweep_portion(*portion)
     return passed
 
 
-def sweep_leftovers(*, keep_days: float = KEEP_TROUBLE_DAYS) -> None:
+def sweep_leftovers(*, keep: Limits | None = None) -> None:
     """Remove what stayed longer because it needed somebody, ghosts, subscriptions long replaced, and old counts."""
     now_ms = int(time.time() * 1000)
-    horizon_ms = now_ms - int(keep_days * _DAY_MS)
+    horizon_ms = now_ms - (keep or limits()).trouble_ms
     for partition in rows(_PARTITIONS):
         start, end = event_pk(partition["id"], 0), event_pk(partition["id"], partition["swept_number"])
         ghosts = event_pk(partition["id"], GHOSTS_FROM), event_pk(partition["id"] + 1, 0) - 1

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 
 import msgspec
+from django.db import connection
 
 from bus.event import Event, entry_ms
 from bus.journal import MAX_ERROR_TEXT, MAX_LOG_LINES, MAX_TRACEBACK, JournalEntry
@@ -51,12 +52,15 @@ INSERT_EVENT: Final = _insert(
     " time_text headers at_ms at_seq size payload ghost epoch",
     "ON CONFLICT DO NOTHING",
 )
-UPSERT_DELIVERY: Final = _insert(
-    "delivery", f"event_id group {_PROGRESS}", f'ON CONFLICT (event_id, "group") {_overwrite(_PROGRESS)}'
-)
+_INSERT_DELIVERY: Final = _insert("delivery", f"event_id group at_ms {_PROGRESS}", "ON CONFLICT")
+_UPSERT_DELIVERY: Final = {  # by vendor: the primary key of what is divided by time ends with the time
+    "sqlite": f'{_INSERT_DELIVERY} (event_id, "group") {_overwrite(_PROGRESS)}',
+    "postgresql": f'{_INSERT_DELIVERY} (event_id, "group", at_ms) {_overwrite(_PROGRESS)}',
+}
 INSERT_ATTEMPT: Final = _insert(
     "attempt",
-    "event_id group place number step worker started_ms ended_ms duration_us error_class message traceback frame log",
+    "event_id group place at_ms number step worker started_ms ended_ms duration_us error_class message traceback"
+    " frame log",
     "ON CONFLICT DO NOTHING",
 )
 INSERT_SUBSCRIPTION: Final = _insert(
@@ -158,18 +162,23 @@ def ghost_row(entry: str, *, pk: int, partition_id: int, epoch: int) -> tuple[An
     )  # fmt: skip
 
 
-def delivery_row(pk: int, group: str, delivery: Progress) -> tuple[Any, ...]:
-    """The values of `UPSERT_DELIVERY`."""
+def upsert_delivery() -> str:
+    """The statement that stores a delivery as it is now."""
+    return _UPSERT_DELIVERY[connection.vendor]
+
+
+def delivery_row(pk: int, at_ms: int, group: str, delivery: Progress) -> tuple[Any, ...]:
+    """The values of `upsert_delivery`. `at_ms`: when the event was published."""
     error = clean(masker().text(delivery.error), 300) if delivery.error else ""
     return (
-        pk, group, delivery.state, delivery.attempt, delivery.ended, clean(delivery.worker, 200), delivery.due_ms,
-        delivery.delivered_ms, delivery.started_ms, delivery.settled_ms, delivery.duration_us, error,
+        pk, group, at_ms, delivery.state, delivery.attempt, delivery.ended, clean(delivery.worker, 200),
+        delivery.due_ms, delivery.delivered_ms, delivery.started_ms, delivery.settled_ms, delivery.duration_us, error,
         clean(delivery.fingerprint, 64), delivery.moved_ms,
     )  # fmt: skip
 
 
-def attempt_row(pk: int, group: str, ended: Ended) -> tuple[Any, ...]:
-    """The values of `INSERT_ATTEMPT`."""
+def attempt_row(pk: int, at_ms: int, group: str, ended: Ended) -> tuple[Any, ...]:
+    """The values of `INSERT_ATTEMPT`. `at_ms`: when the event was published."""
     failure = ended.failure
     mask = masker().text
     lines = [clean(mask(line), MAX_LOG_LINE) for line in ended.log[:MAX_LOG_LINES]]
@@ -177,6 +186,7 @@ def attempt_row(pk: int, group: str, ended: Ended) -> tuple[Any, ...]:
         pk,
         group,
         ended.place,
+        at_ms,
         ended.number,
         ended.step,
         clean(ended.worker, 200),

@@ -31,6 +31,7 @@ from dashboard.models import Event as Stored
 from dashboard.models import Subscription as Said
 from dashboard.record import retention
 from dashboard.record.batch import Stored as Recorded
+from dashboard.record.limits import Limits
 from dashboard.record.progress import Moment, Progress, advance
 from dashboard.record.projection import CursorMoved, Projection
 from dashboard.record.rows import MAX_PAYLOAD
@@ -361,19 +362,19 @@ def test_a_database_that_goes_away_is_outlived(
 
 def test_old_events_leave_and_their_numbers_stay(projection: Projection) -> None:
     projection.store([chunk([event(n) for n in range(1, 1_201)], settled(1, Step.SUCCEEDED), at=5_000)])
-    assert retention.sweep(keep_events=200, keep_days=100_000, chunks=10) == 1_000
+    assert retention.sweep(keep=Limits(200, 100_000), chunks=10) == 1_000
     assert Stored.objects.count() == 200
     assert not Delivery.objects.exists()
     assert Partition.objects.get().newest_number == 1_200
-    assert retention.sweep(keep_events=200, keep_days=100_000, chunks=10) == 0
+    assert retention.sweep(keep=Limits(200, 100_000), chunks=10) == 0
 
 
 def test_old_events_that_need_somebody_stay_longer(projection: Projection) -> None:
     lines = [settled(1, Step.DEAD_LETTERED), settled(2, Step.SUCCEEDED)]
     projection.store([chunk([event(1), event(2)], *lines)])
-    retention.sweep(keep_days=1)
+    retention.sweep(keep=Limits(1_000, 1))
     assert [stored.event_id for stored in Stored.objects.all()] == ["e-1"]
-    retention.sweep_leftovers(keep_days=1)
+    retention.sweep_leftovers(keep=Limits(1_000, 1))
     assert [model.objects.count() for model in (Stored, Delivery, Attempt)] == [0, 0, 0]
 
 
