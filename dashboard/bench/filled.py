@@ -27,7 +27,7 @@ def main(events: int, asked: int, target: Path) -> None:
     from django.core.management import call_command
 
     call_command("migrate", verbosity=0)
-    figures = [*_run(events, asked, lambda line: print(line, flush=True))]  # noqa: T201  a program's own output
+    figures = [*_run(events, asked, lambda line: print(line, flush=True))]
     target.write_text(json.dumps(figures))
 
 
@@ -62,7 +62,8 @@ def _run(events: int, asked: int, say: Say) -> Iterator[dict[str, Any]]:
                 "bytes_per_event": (_bytes() - empty) / stored,
             }
             _stand_at(history, len(checkpoints))
-            yield {**figures, "asked": _asked(history, asked, say)}
+            hostile = _hostile() if stored >= events else None
+            yield {**figures, "asked": _asked(history, asked, say), "hostile": hostile}
             checkpoints.pop(0)
 
 
@@ -80,6 +81,28 @@ def _asked(history: Any, count: int, say: Say) -> list[dict[str, Any]]:
             }
         )  # fmt: skip
     return found
+
+
+def _hostile() -> dict[str, Any]:
+    """How long hostile queries take to be answered, or refused."""
+    from dashboard.bench.hostile_queries import queries
+    from dashboard.queries.language import QueryInvalid, parse
+    from dashboard.queries.search import search
+
+    took: list[tuple[float, str]] = []
+    refused = 0
+    for text in queries():
+        began = time.perf_counter()
+        try:
+            search(parse(text))
+        except QueryInvalid:
+            refused += 1
+        took.append(((time.perf_counter() - began) * 1000, text))
+    took.sort()
+    return {
+        "queries": len(took), "answered": len(took) - refused, "refused": refused, "p50_ms": took[len(took) // 2][0],
+        "p99_ms": took[int(len(took) * 0.99)][0], "max_ms": took[-1][0], "slowest": ascii(took[-1][1][:60]),
+    }  # fmt: skip
 
 
 def _stand_at(history: Any, name: int) -> None:

@@ -40,10 +40,10 @@ def main(pairs: int, events: int, seconds: float, target: Path) -> None:
     client = connect(bus.config())
     found = [_pair(client, (f"bench-{number}", 0), events) for number in range(pairs)]
     for settled, recorded in found:
-        print(f"  settled {settled:,.0f} events a second, recorded {recorded:,.0f}", flush=True)  # noqa: T201
+        print(f"  settled {settled:,.0f} events a second, recorded {recorded:,.0f}", flush=True)
     pace = median(settled for settled, _ in found) / 2
     late = _late(client, ("bench-even", 0), pace, seconds)
-    print(f"  at {pace:,.0f} a second, recorded after {late['p50_ms']:.0f} ms, p99 {late['p99_ms']:.0f} ms")  # noqa: T201
+    print(f"  at {pace:,.0f} a second, recorded after {late['p50_ms']:.0f} ms, p99 {late['p99_ms']:.0f} ms")
     target.write_text(json.dumps({"pairs": found, "even": late}))
 
 
@@ -54,7 +54,8 @@ def _pair(client: Client, partition: Partition, events: int) -> tuple[float, flo
         _wait(lambda: _is_settled(client, partition), f"a worker to settle {events:,} events")
         newest = _newest(client, partition)
     first_ms = _first_record_ms(client, partition)
-    return events / max((entry_ms(newest.journal) - first_ms) / 1000, 1e-3), _recorded(client, newest, partition, events)
+    settled_seconds = max(entry_ms(newest.journal) - first_ms, 1) / 1000
+    return events / settled_seconds, _recorded(client, newest, partition, events)
 
 
 def _recorded(client: Client, newest: Position, partition: Partition, events: int) -> float:
@@ -75,7 +76,7 @@ def _recorded_to(partition: Partition) -> Position | None:
     from dashboard.queries.lag import partitions
 
     place = partitions(partition[0]).get(partition)
-    return place and Position(place.events_cursor, place.journal_cursor)
+    return Position(place.events_cursor, place.journal_cursor) if place else None
 
 
 def _late(client: Client, partition: Partition, pace: float, seconds: float) -> dict[str, Any]:
@@ -117,7 +118,8 @@ def _beside(*words: str) -> Iterator[subprocess.Popen[str]]:
 
 def _is_settled(client: Client, partition: Partition) -> bool:
     prefix = client.config.prefix
-    states = client.run(inspect.details(prefix, client.run(inspect.groups(prefix, [partition]))))
+    found = client.run(inspect.groups(prefix, [partition]))
+    states = client.run(inspect.details(prefix, found))
     settled = [state for state in states if not state.pending and state.last_delivered == state.newest]
     return len(settled) == len(beside.GROUPS)
 

@@ -104,7 +104,7 @@ class History:
         trace = self._open[place]
         bits = random.getrandbits(74)
         topic = _TOPIC_NAMES[bits & 3]
-        event_id = f"{at_ms >> 16:08x}-{at_ms & 0xFFFF:04x}-7{bits & 0xFFF:03x}-8{bits >> 12 & 0xFFF:03x}-{bits >> 24:012x}"
+        event_id = _id(at_ms, bits)
         event = Event(
             id=event_id, topic=topic, type=_TYPES[topic][(bits >> 2) % TYPES_OF_TOPIC], raw=_data(trace.key, bits),
             key=trace.key, source="shop", time_text="2026-01-31T12:00:00.000Z", correlation_id=trace.correlation_id,
@@ -138,8 +138,8 @@ class History:
         journal = []
         for group in TOPICS[topic]:
             for start in range(0, len(events), SETTLED):
-                for records in self._settled(events[start : start + SETTLED]):
-                    journal.append(JournalEntry(position(), group, f"{group}-1#0", records))
+                settled = self._settled(events[start : start + SETTLED])
+                journal += [JournalEntry(position(), group, f"{group}-1#0", records) for records in settled]
         self.positions[topic] = Position(events[-1].entry, journal[-1].position)
         return Chunk(topic, 0, list(events), journal, self.positions[topic])
 
@@ -188,14 +188,20 @@ def types_of(topic: str) -> Sequence[str]:
     return _TYPES[topic]
 
 
+def _id(at_ms: int, bits: int) -> str:
+    """A UUIDv7 of that moment."""
+    rest = f"7{bits & 0xFFF:03x}-8{bits >> 12 & 0xFFF:03x}-{bits >> 24:012x}"
+    return f"{at_ms >> 16:08x}-{at_ms & 0xFFFF:04x}-{rest}"
+
+
 def _data(key: str, bits: int) -> bytes:
     """About 250 bytes of JSON."""
-    total, article = bits % 100_000, bits >> 20 & 0xFFFF
+    total, article, other = bits % 100_000, bits >> 20 & 0xFFFF, bits >> 36 & 0xFFFF
     return (
         b'{"customer":"%b","order":"o-%d","total":%d.%02d,"currency":"EUR","items":[{"sku":"A-%05d","quantity":%d,'
         b'"price":19.90},{"sku":"B-%05d","quantity":1,"price":4.50}],"address":{"street":"Lindenweg %d","zip":"%05d",'
         b'"city":"Bremen","country":"DE"},"paid":true,"note":null}'
-        % (key.encode(), bits >> 40, total // 100, total % 100, article, bits & 7, article ^ 0xFFFF, bits & 0xFF, article)
+        % (key.encode(), bits >> 40, total // 100, total % 100, article, bits & 7, other, bits & 0xFF, article)
     )
 
 
@@ -205,7 +211,7 @@ def _failures() -> list[Failure]:
     for error in _ERRORS:
         for number, reason in enumerate(_REASONS):
             frames = "".join(
-                _FRAME.format(module=f"step_{depth}", line=10 * depth + number, name=f"do_{depth}", code="return step()")
+                _FRAME.format(module=f"step_{depth}", line=10 * depth + number, name=f"do_{depth}", code="step()")
                 for depth in range(10)
             )
             trace = f"Traceback (most recent call last):\n{frames}{error}: {reason}"
