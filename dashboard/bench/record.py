@@ -29,8 +29,8 @@ PAIRS: Final = 5
 EVENTS_OF_A_PAIR: Final = 20_000
 EVEN_SECONDS: Final = 10
 NOTES: Final = (
-    """Worker and recorder take turns on the same events on one server (`appendfsync everysec`): one worker process, three
-    groups, handlers that do nothing. Each figure is the median of the turns, with the least and the most.""",
+    """Worker and recorder take turns on the same events on one server (`appendfsync everysec`): one worker process,
+    three groups, handlers that do nothing. Each figure is the median of the turns, with the least and the most.""",
     """The history is made up (four topics with three groups each, 48 types, 250 bytes of data, traces of 1–50 events,
     2 % of deliveries tried again, 0.5 % dead with a traceback) and stored by the recorder's own code.""",
     """Each question is asked with another argument each time, in a process that has asked a few before; times are those
@@ -46,6 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--asked", type=int, default=ASKED, help=f"times that each question is asked (default: {ASKED})"
     )
     parser.add_argument("--pairs", type=int, default=PAIRS, help=f"turns of worker and recorder (default: {PAIRS})")
+    parser.add_argument(
+        "--pair-events", type=int, default=EVENTS_OF_A_PAIR, help=f"events of a turn (default: {EVENTS_OF_A_PAIR:,})"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=EVEN_SECONDS, help=f"of the run at an even pace (default: {EVEN_SECONDS})"
+    )
     parser.add_argument("--on", choices=NAMES, action="append", help="only this database (default: all that are here)")
     parser.add_argument("--database-url", metavar="URL", help="a PostgreSQL to make databases on (default: its own)")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="work in this folder, and leave what is in it")
@@ -69,7 +75,7 @@ def run(options: Mapping[str, Any]) -> Report:
 
 
 def _measured(database: Database, folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
-    pairs = [options["pairs"], EVENTS_OF_A_PAIR, EVEN_SECONDS]
+    pairs = [options["pairs"], options["pair_events"], options["seconds"]]
     return {
         "kept_up": _program("kept_up", database.fresh(), folder, pairs),
         "filled": _program("filled", database.fresh(), folder, [options["events"], options["asked"]]),

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
+from math import isqrt
 from typing import Final, NamedTuple
 
-from dashboard.models import GHOSTS_FROM, NUMBER_BITS, event_pk
+from dashboard.models import GHOSTS_FROM, NUMBER_BITS, event_pk, number_of
 from dashboard.queries.lag import PartitionRow
 from dashboard.sql import rows
 
 _MARK: Final = re.compile(r"\d{1,9}:\d{1,13}(,\d{1,9}:\d{1,13}){0,1023}\Z")
 _LAST_NUMBER: Final = (1 << NUMBER_BITS) - 1
 _AT: Final = "SELECT at_ms FROM dashboard_event WHERE id >= %s AND id < %s ORDER BY id LIMIT 1"
+# Which of the few has the least number is what is asked: in their order, since times may repeat and even fall.
+_FEW: Final = "SELECT id FROM dashboard_event WHERE id >= %s AND id < %s AND at_ms >= %s ORDER BY id LIMIT 1"
+FEW: Final = 256  # events that one query may look through
 
 Bounds = dict[int, int]  # by partition id: the number from which to go on, itself left out
 
@@ -49,17 +53,35 @@ def spans_of(
 def first_at(partition_id: int, at_ms: int, span: Span) -> int:
     """The number of the first event within the span that was published at that moment or later; else the span's end.
 
-    By halving: numbers go up with time, but for a server that was found behind what is recorded.
+    Numbers go up with time, but for a server that was found behind what is recorded. So where to look is guessed from
+    the times at both ends, and checked a little before and after: a few queries, where halving takes twenty. Of events
+    that came unevenly the guess may be wrong: then the half that is left is halved.
     """
     low, high = span.low + 1, span.high
-    while low < high:
-        middle = (low + high) // 2
-        found = rows(_AT, [event_pk(partition_id, middle), event_pk(partition_id, high)])
-        if not found or found[0]["at_ms"] >= at_ms:
-            high = middle
-        else:
-            low = middle + 1
-    return low
+    low_ms = high_ms = None  # of the events at both ends, as far as they are known
+    while high - low > FEW:
+        for number in _guesses(low, high, low_ms, high_ms, at_ms):
+            if not low <= number < high:
+                continue
+            found = rows(_AT, [event_pk(partition_id, number), event_pk(partition_id, high)])
+            if not found or found[0]["at_ms"] >= at_ms:
+                high, high_ms = number, found[0]["at_ms"] if found else high_ms
+            else:
+                low, low_ms = number + 1, found[0]["at_ms"]
+    few = rows(_FEW, [event_pk(partition_id, low), event_pk(partition_id, high), at_ms])
+    return number_of(few[0]["id"]) if few else high
+
+
+def _guesses(low: int, high: int, low_ms: int | None, high_ms: int | None, at_ms: int) -> tuple[int, ...]:
+    """Numbers to look at: both ends, then a little before and after where the moment should be, and the middle."""
+    if low_ms is None and high_ms is None:
+        return low, high - FEW
+    middle = (low + high) // 2
+    if low_ms is None or high_ms is None or not low_ms < at_ms <= high_ms:
+        return (middle,)
+    around = low + (high - low) * (at_ms - low_ms) // (high_ms - low_ms)
+    slack = isqrt(high - low)
+    return around - slack, around + slack, middle
 
 
 def from_mark(mark: str | None, spans: Spans, *, oldest_first: bool) -> Spans:
