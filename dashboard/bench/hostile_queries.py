@@ -26,7 +26,7 @@ MARKUP: Final = tuple(
 SQL: Final = tuple(
     f"{opening}{word}{closing}"
     for opening, word, closing in product(
-        ("'", '"', "')", "1"),
+        ("'", '"', "1"),
         (
             " OR 1=1",
             "; DROP TABLE dashboard_event",
@@ -34,7 +34,7 @@ SQL: Final = tuple(
             "; SELECT pg_sleep(9)",
             "%s%(a)s",
         ),
-        (" --", "/*", ""),
+        (" --", ""),
     )
 )
 PATTERNS: Final = (
@@ -72,7 +72,7 @@ STRUCTURE: Final = (
     *("payload.__proto__.x:1", "payload.a[99999]:1", "payload.a[-1]:1", "since:15m until:15m", "since:9999999w"),
     *("since:0001-01-01 until:9999-12-31", "since:2025-13-45", "until:99999999999999"),
 )  # fmt: skip
-PLACES: Final = ("{}", "type:{}", "payload.a:{}", "-error:{}", "key!={}")
+PLACES: Final = ("{}", "type:{}", "payload.a:{}")
 
 
 def queries() -> Iterator[str]:
@@ -86,7 +86,7 @@ def queries() -> Iterator[str]:
 
 def _every() -> Iterator[str]:
     yield from (*STRUCTURE, *MARKUP, *SQL, *PATTERNS, *UNICODE, *NUMBERS)
-    for text, place in product((*MARKUP, *SQL, *PATTERNS, *UNICODE), PLACES):
+    for text, place in product((*MARKUP[::2], *SQL[::2], *PATTERNS[::2], *UNICODE), PLACES):
         yield place.format(quoted(text))
-    for number, name in product(NUMBERS, ("size>", "attempt<=", "payload.a>=", "since:")):
+    for number, name in product(NUMBERS[::2], ("size>", "attempt<=", "payload.a>=", "since:")):
         yield f"{name}{number}"

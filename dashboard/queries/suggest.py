@@ -54,7 +54,7 @@ def suggest(text: str, cursor: int | None = None, *, topic: str | None = None) -
     start = _word_start(text, cursor)
     typed = _TYPED.match(text[start:cursor])
     assert typed is not None, "every text matches"
-    minus = text[start : start + 1] == "-"
+    minus = text[start:cursor].startswith("-")
     topic = topic or (named[1] if (named := _TOPIC.search(text)) else None)
     if path := _PATH.match(text[start:cursor]):
         found = _paths(path["field"].lower(), path["path"], topic, cursor)
