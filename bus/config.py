@@ -14,9 +14,11 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
+from bus.commit import commit_of
 from bus.errors import ConfigError
 
 Durability = Literal["strict", "relaxed"]
+MAX_VERSION: Final = 120
 OUTBOX_DEDUPE_SECONDS: Final = 7_200  # the relay sends again for an hour
 
 
@@ -36,6 +38,7 @@ class Config:
     data_folder: Path = field(default_factory=default_data_folder)
     prefix: str = "bus"
     source: str = field(default_factory=socket.gethostname)
+    version: str = field(default_factory=lambda: commit_of(Path.cwd()))
     durability: Durability = "strict"
     max_event_bytes: int = 256 * 1024
     lease_seconds: float = 10.0
@@ -58,6 +61,10 @@ class Config:
             )
         if not self.prefix or not self.prefix.isascii() or set(self.prefix) & set("{}*?[]\\ \n"):
             raise ConfigError(f"expected BUS['prefix'] to be plain text without braces, got {self.prefix!r}")
+        if not isinstance(self.version, str) or len(self.version) > MAX_VERSION or not self.version.isprintable():
+            raise ConfigError(
+                f"expected BUS['version'] to be a line of at most {MAX_VERSION} characters, got {self.version!r:.160}"
+            )
 
 
 _LIMITS = {
@@ -85,7 +92,8 @@ def from_options(options: Mapping[str, Any]) -> Config:
 
 
 def _environment() -> dict[str, Any]:
-    named = {"url": os.environ.get("BUS_URL"), "data_folder": os.environ.get("BUS_DATA")}
+    variables = {"url": "BUS_URL", "data_folder": "BUS_DATA", "version": "BUS_VERSION"}
+    named = {name: os.environ.get(variable) for name, variable in variables.items()}
     return {name: value for name, value in named.items() if value}
 
 

@@ -23,7 +23,7 @@ from bus.journal import Record, Step
 from bus.keys import Keys
 from bus.operations import Taken
 from bus.streams import Client
-from bus.subscription import Subscription, admitting, describe
+from bus.subscription import Subscription, admitting, describe, is_meant
 from bus.wire import Operation, together
 
 MAX_COUNT: Final = 100  # entries per take
@@ -312,4 +312,4 @@ class Cycle:
             self._crew.close()
 
     def _subscription(self, event: Event) -> Subscription | None:
-        return admitting(self._subscriptions, event.type)
+        return admitting(self._subscriptions, event.type) if is_meant(event.headers, self.group) else None

@@ -83,6 +83,7 @@ class JournalEntry(msgspec.Struct, frozen=True):
 
     `position` is its own stream id, so `at_ms` is the server's clock. When `subscription` is set the
     entry says that the group began (or changed) its subscription and holds no records; neither does one with `control`.
+    When `version` is set, the worker began, with that version of the code.
     """
 
     position: str
@@ -91,6 +92,7 @@ class JournalEntry(msgspec.Struct, frozen=True):
     records: list[Record]
     subscription: SubscriptionRecord | None = None
     control: Control | None = None
+    version: str = ""
 
     @property
     def at_ms(self) -> int:
@@ -128,7 +130,8 @@ def pack_subscription(subscription: SubscriptionRecord) -> bytes:
 def unpack(position: str, flat: Iterable[bytes]) -> JournalEntry:
     """A journal entry from its fields.
 
-    `g` group, `w` worker, `b` batch, `x` entries that were stale, `s` subscription, `o` where it starts, `c` control.
+    `g` group, `w` worker, `b` batch, `x` entries that were stale, `s` subscription, `o` where it starts, `c` control,
+    `v` the code's version.
 
     Raises `ValueError` when the entry was not written by a bus of this version.
     """
@@ -144,6 +147,7 @@ def unpack(position: str, flat: Iterable[bytes]) -> JournalEntry:
         records=[r for r in records if r.entry not in stale] if stale else records,
         subscription=_subscription(subscription, fields.get(b"o", b"0-0")) if subscription else None,
         control=_unpack_control(fields[b"c"]) if b"c" in fields else None,
+        version=fields[b"v"].decode("utf-8", "backslashreplace") if b"v" in fields else "",
     )
 
 

@@ -108,9 +108,14 @@ def publish_batch(
     return Operation([call("publish", names, args)], lambda replies: _entries(keys, replies[0], events))
 
 
-def subscribe(keys: Keys, group: str, subscription: SubscriptionRecord, *, start: str, worker: str) -> Operation[bool]:
-    """Create the group where it is missing, and record what it subscribes to. Result: whether it was created."""
-    args = [group.encode(), start.encode(), worker.encode(), pack_subscription(subscription)]
+def subscribe(
+    keys: Keys, group: str, subscription: SubscriptionRecord, *, start: str, worker: str, version: str = ""
+) -> Operation[bool]:
+    """Create the group where it is missing, and record what it subscribes to and which code begins to serve it.
+
+    Result: whether it was created.
+    """
+    args = [group.encode(), start.encode(), worker.encode(), pack_subscription(subscription), version.encode()]
     return Operation(
         [call("subscribe", keys.of_group(group), args)],
         lambda replies: bool(replies[0][0]),

@@ -86,6 +86,7 @@ class Pulse:
             groups=sorted({place.group for place in self._places}),
             started_ms=self._started_ms,
             lease_ms=int(self._lease_seconds * 1000),
+            version=self._client.config.version,
         )
         prefix = self._client.config.prefix
         return self._client.run(operations.heartbeat(prefix, self._name, msgspec.json.encode(info)))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import random
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeVar
 
@@ -22,6 +22,7 @@ OnDead = Literal["continue", "halt"]
 
 MAX_ATTEMPTS: Final = 1000
 MAX_CONCURRENCY: Final = 256
+ONLY_GROUP: Final = "onlygroup"  # a header
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,11 @@ class Subscription:
 
     def admits(self, event_type: str) -> bool:
         return self.types is None or event_type in self.types
+
+
+def is_meant(headers: Mapping[str, str], group: str) -> bool:
+    """Whether an event is for this group: one that names a group in its header `onlygroup` is for no other."""
+    return not headers or headers.get(ONLY_GROUP, group) == group
 
 
 def admitting(subscriptions: Iterable[Subscription], event_type: str) -> Subscription | None:

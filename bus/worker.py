@@ -94,7 +94,9 @@ class Worker:
     def _subscribe(self, client: Client, keys: Keys, subscriptions: tuple[Subscription, ...]) -> None:
         first = subscriptions[0]
         start = "$" if first.start == "latest" else "0-0"
-        operation = operations.subscribe(keys, first.group, describe(subscriptions), start=start, worker=self.id)
+        operation = operations.subscribe(
+            keys, first.group, describe(subscriptions), start=start, worker=self.id, version=self.config.version
+        )
         if client.run(operation):
             log.info("new group %s on %s, from the %s event", first.group, keys.topic, first.start)
 

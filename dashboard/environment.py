@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -62,6 +63,14 @@ def size(name: str, *, default: int) -> int:
     if digits.isdecimal() and unit in _UNITS:
         return int(digits) * _UNITS[unit]
     raise ConfigError(f"expected {name} to be a size such as 500MB or 20GB, or 0 for no limit, got {value!r}")
+
+
+def one_of(name: str, words: Sequence[str]) -> str:
+    """One of these words, with spaces or dashes; the first unless something else is said."""
+    value = os.environ.get(name, words[0]).replace("-", " ").lower()
+    if value not in words:
+        raise ConfigError(f"expected {name} to be one of {', '.join(words)}, got {value!r}")
+    return value
 
 
 def secret_key(data_folder: Path) -> str:

@@ -22,6 +22,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Q
 
 from bus.journal import Step
+from dashboard.actions.models import Action, Grant, Token, Touched  # noqa: F401  rows of this app that others write
 
 NUMBER_BITS: Final = 40
 GHOSTS_FROM: Final = 1 << (NUMBER_BITS - 1)  # numbers from here on: events known only from the journal
@@ -258,3 +259,65 @@ class Tally(models.Model):
 
     def __str__(self) -> str:
         return f"{self.bucket} {self.kind} {self.who} {self.topic}: {self.count}"
+
+
+class Rollup(models.Model):
+    """What a group did with events of one type within a span of time; of group "": what was published.
+
+    `handled`, `settled`: histograms (`dashboard.record.histogram`) of how long handlers ran, and of the time from
+    publish until an event was settled. A later, coarser cell may stand for several (`dashboard.record.rollup_age`).
+    """
+
+    pk = models.CompositePrimaryKey("partition_id", "group", "span_ms", "start_ms", "type")
+    partition = models.ForeignKey(Partition, models.DO_NOTHING, db_constraint=False, db_index=False)
+    group = models.CharField(max_length=120)
+    span_ms = models.IntegerField()
+    start_ms = models.BigIntegerField()
+    type = models.CharField(max_length=512)
+    published = models.BigIntegerField()
+    succeeded = models.BigIntegerField()
+    failed = models.BigIntegerField()  # attempts
+    retried = models.BigIntegerField()
+    dead = models.BigIntegerField()
+    skipped = models.BigIntegerField()  # of types that the group does not take
+    handled = models.BinaryField()
+    settled = models.BinaryField()
+
+    class Meta:
+        indexes = (models.Index(fields=["span_ms", "start_ms", "partition"], name="rollup_by_time"),)
+
+    def __str__(self) -> str:
+        return f"{self.group or 'published'} {self.type} at {self.start_ms}"
+
+
+class LagSample(models.Model):
+    """How far a group was behind at a moment: measured by the recorder, since nothing tells it afterwards."""
+
+    pk = models.CompositePrimaryKey("span_ms", "start_ms", "topic", "group")
+    span_ms = models.IntegerField()
+    start_ms = models.BigIntegerField()
+    topic = models.CharField(max_length=120)
+    group = models.CharField(max_length=120)
+    lag = models.BigIntegerField()
+    age_ms = models.BigIntegerField()  # of its oldest event that was not settled; 0 when there was none
+    dead = models.BigIntegerField()
+
+    class Meta:
+        indexes = (models.Index(fields=["topic", "group", "span_ms", "start_ms"], name="lagsample_of_group"),)
+
+    def __str__(self) -> str:
+        return f"{self.group} on {self.topic}: {self.lag} at {self.start_ms}"
+
+
+class WorkerVersion(models.Model):
+    """The version of the code that a worker runs, as it said when it began."""
+
+    worker = models.CharField(max_length=200, primary_key=True)
+    since_ms = models.BigIntegerField()
+    version = models.CharField(max_length=120)
+
+    class Meta:
+        indexes = (models.Index(fields=["version"], name="worker_by_version"),)
+
+    def __str__(self) -> str:
+        return f"{self.worker}: {self.version}"

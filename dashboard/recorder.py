@@ -1,7 +1,8 @@
 """The recorder: reads the bus and stores what it reads as rows, for as long as it runs.
 
 Read → store in one transaction with the cursors → announce. Any number of times: what was stored is never read
-again, and two recorders do no harm. Knows neither SQL nor what a record means; that is `dashboard.record`.
+again, and two recorders do no harm. Of several, one has the lease and records; the others wait to take over.
+Knows neither SQL nor what a record means; that is `dashboard.record`.
 """
 
 from __future__ import annotations
@@ -18,17 +19,19 @@ from django.db import close_old_connections
 
 from bus import health, tail
 from bus.errors import ServerError
+from bus.lease import Lease
 from bus.streams import Client, connect
 from dashboard.record.batch import NOTHING, Stored
 from dashboard.record.chores import Chores
-from dashboard.record.presence import Presence
+from dashboard.record.presence import LEASE, Presence
 from dashboard.record.projection import CursorMoved, Projection
 
 READ_COUNT: Final = 500  # entries of each stream in one read, and so in one transaction
 BLOCK_MS: Final = 400  # longest wait for news: also how soon a new topic or `stop` is seen
 TURN_SECONDS: Final = 0.02  # fifty commits a second at most: more would cost, and nobody sees that fast
 ANNOUNCED: Final = 1_000  # traces in one announcement
-RIVAL_WARNING_SECONDS: Final = 60.0
+LEASE_SECONDS: Final = 3.0  # a recorder that was silent for so long is replaced
+STANDBY_SECONDS: Final = 0.25  # how often one that waits looks
 TROUBLE_SECONDS: Final = (0.1, 2.0)  # first and longest pause while server or database is away
 
 log = logging.getLogger("dashboard.recorder")
@@ -45,7 +48,8 @@ class Recorder:
         self._stopping = threading.Event()
         self._loaded = False
         self._in_trouble = False
-        self._next_rival_warning = 0.0
+        self._lease = Lease(self._presence.name, LEASE_SECONDS, name=LEASE)
+        self._records: bool | None = None
 
     def stop(self) -> None:
         """End `run` once the transaction at hand is stored."""
@@ -58,18 +62,23 @@ class Recorder:
         pause = TROUBLE_SECONDS[0]
         while not self._stopping.is_set():
             try:
-                if self.turn() != NOTHING:
+                if self._in_trouble:
+                    close_old_connections()
+                if not self._may_record():
+                    self._stopping.wait(STANDBY_SECONDS)
+                elif self.turn() != NOTHING:
                     self._presence.stored()
                 self._presence.beat()
                 self._well_again()
                 pause = TROUBLE_SECONDS[0]
-            except CursorMoved as moved:
-                self._rival(moved)
+            except CursorMoved:  # another one has taken over, while this one was frozen
+                self._loaded = False
             except (ServerError, DatabaseError) as error:
                 self._trouble(_one_line(error))
                 self._stopping.wait(pause)
                 pause = min(pause * 2, TROUBLE_SECONDS[1])
         with suppress(DatabaseError):
+            self._lease.release()
             self._presence.leave()
         log.info("the recorder has stopped; everything that was read is stored")
 
@@ -95,10 +104,20 @@ class Recorder:
         self._stopping.wait(max(began + TURN_SECONDS - time.monotonic(), 0))
         return stored
 
+    def _may_record(self) -> bool:
+        """Whether this one has the lease. Who gets it begins from what the one before has stored."""
+        had, self._records = self._records, self._lease.hold()
+        if self._records and not had:
+            self._loaded = False
+            if had is not None:
+                log.warning("this recorder goes on where another one ended")
+        if not self._records and had is not False:
+            log.info("%s records; this one waits to take over", self._lease.holder)
+        return self._records
+
     def _begin(self) -> None:
         """Bring memory, database and server together, at the start and after each trouble."""
         if self._in_trouble:
-            close_old_connections()
             self._reconnect()
         self._projection.load()
         self._chores.check_rewound(self._projection.places)
@@ -118,14 +137,6 @@ class Recorder:
         self._in_trouble = True
         with suppress(DatabaseError):  # it may be the very trouble
             self._presence.beat(text)
-
-    def _rival(self, moved: CursorMoved) -> None:
-        """Two recorders are safe, but each does the work that the other has done."""
-        self._loaded = False
-        if time.monotonic() >= self._next_rival_warning:
-            self._next_rival_warning = time.monotonic() + RIVAL_WARNING_SECONDS
-            log.warning("another recorder stored %s first; reading on from there. One recorder is enough", moved)
-        self._stopping.wait(TROUBLE_SECONDS[0])
 
     def _well_again(self) -> None:
         if self._in_trouble:

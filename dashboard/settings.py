@@ -28,6 +28,8 @@ MASKED_NAMES = environment.listed("MASKED_NAMES", default=[])
 KEEP_EVENTS = environment.number("KEEP_EVENTS", default=1_000_000)
 KEEP_DAYS = environment.number("KEEP_DAYS", default=7)
 KEEP_SIZE = environment.size("KEEP_SIZE", default=0)
+# What a user may who was given no role: viewer, payload viewer, operator or admin.
+DEFAULT_ROLE = environment.one_of("DEFAULT_ROLE", ("viewer", "payload viewer", "operator", "admin"))
 
 DEBUG = environment.flag("DEBUG", default=False)
 SECRET_KEY = environment.secret_key(DATA_FOLDER)
@@ -56,6 +58,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "dashboard.actions.tokens.BearerMiddleware",  # a script's token, on the API only
     "django.contrib.auth.middleware.LoginRequiredMiddleware",  # no page is anonymous unless it says so
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",

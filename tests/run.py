@@ -25,8 +25,10 @@ def main(words: list[str]) -> int:
     # Set here so that the type checker, which imports the settings, leaves no key in a person's data folder.
     os.environ.setdefault("SECRET_KEY", "for-checks-only")
     codes = [run(PYTHON, "-m", *check) for check in CHECKS]
-    codes.append(run(PYTHON, "-m", "tests.on_postgres", "--quiet"))
-    codes.append(run(PYTHON, "-m", "pytest", *words))
+    # One process more than there are cores: what these tests do most is wait for what other processes do.
+    beside = ["--numprocesses", str((os.cpu_count() or 1) + 1), "--dist", "worksteal"]
+    codes.append(run(PYTHON, "-m", "tests.on_postgres", "--quiet", *beside))
+    codes.append(run(PYTHON, "-m", "pytest", *beside, *words))
     return next((code for code in codes if code), 0)
 
 

@@ -17,6 +17,7 @@ for name in (
     "KEEP_EVENTS",
     "KEEP_DAYS",
     "KEEP_SIZE",
+    "DEFAULT_ROLE",
 ):
     os.environ.pop(name, None)  # whatever the shell has set, tests start from the defaults
 
@@ -25,6 +26,7 @@ if other := os.environ.get("TEST_DATABASE_URL"):  # tests/on_postgres.py says so
 
 from dashboard.settings import *  # noqa: E402, F403  the point of this module
 
+DEFAULT_ROLE = "payload viewer"  # pages show all that they have, unless a test is about roles
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # logins by the hundred
 # A file, as in production: of a database in memory, threads lock each other out instead of waiting.
 if other:

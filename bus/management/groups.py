@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -18,6 +19,26 @@ from bus.keys import Keys
 from bus.management.base import BusCommand
 from bus.operations import DeadLetter
 from bus.streams import Client, connect
+
+
+@dataclass
+class Act:
+    """What a command does by hand, for whoever keeps a record of that; `told` and `count` once it is done."""
+
+    deed: str
+    topic: str
+    group: str = ""
+    reason: str = ""
+    filter: Mapping[str, Any] = field(default_factory=dict)
+    told: str = ""
+    count: int | None = None
+    events: list[str] = field(default_factory=list)
+
+
+class Keeper:
+    """Who keeps a record of what commands do: nobody, unless an app says so (the dashboard does)."""
+
+    keep: Callable[[Act], AbstractContextManager[None]] = staticmethod(lambda _act: nullcontext())
 
 
 class GroupCommand(BusCommand):

@@ -1,5 +1,5 @@
 -- KEYS  of a group
--- ARGV  1 group, 2 where a new group starts ('$' or an entry id), 3 worker, 4 packed subscription
+-- ARGV  1 group, 2 where a new group starts ('$' or an entry id), 3 worker, 4 packed subscription, 5 version of the code
 -- Returns {1 when the group was created, the entry after which the subscription holds}.
 allow_when_full()
 local created, position = 0, position_of(ARGV[1])
@@ -13,8 +13,16 @@ if not position then
   redis.call('DEL', DUE, BUSY, PARKED, HALTED, CRASHES, REPLAYED)
   redis.call('HINCRBY', META, 'generation:' .. ARGV[1], 1) -- counts begin again: no owner may keep its name
 end
+local said = {}
 if created == 1 or redis.call('HGET', META, 'sub:' .. ARGV[1]) ~= ARGV[4] then
   redis.call('HSET', META, 'sub:' .. ARGV[1], ARGV[4])
-  redis.call('XADD', JOURNAL, '*', 'g', ARGV[1], 'w', ARGV[3], 's', ARGV[4], 'o', position)
+  said = {'s', ARGV[4], 'o', position}
+end
+if ARGV[5] ~= '' then -- each worker that begins says which code it runs
+  said[#said + 1] = 'v'
+  said[#said + 1] = ARGV[5]
+end
+if #said > 0 then
+  redis.call('XADD', JOURNAL, '*', 'g', ARGV[1], 'w', ARGV[3], unpack(said))
 end
 return {created, position}

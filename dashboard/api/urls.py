@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from dashboard import any_id  # noqa: F401  with it comes `<id:…>`
-from dashboard.api import views
+from dashboard.api import acting, replays, views
 
 urlpatterns = [
     path("openapi.json", views.openapi, name="api-openapi"),
@@ -15,9 +15,18 @@ urlpatterns = [
     path("history", views.history, name="api-history"),
     path("topics", views.topics, name="api-topics"),
     path("groups", views.groups, name="api-groups"),
+    path("groups/<str:topic>/<id:group>/series", views.series, name="api-series"),
     path("pending", views.pending, name="api-pending"),
     path("dead-letters", views.dead_letters, name="api-dead-letters"),
     path("workers", views.workers, name="api-workers"),
     path("suggest", views.suggest, name="api-suggest"),
+    path("actions", acting.actions, name="api-actions"),
+    path("actions/<int:pk>", acting.action, name="api-action"),
+    path("actions/<slug:deed>", acting.act, name="api-act"),
     path("export", views.export, name="api-export"),
+    path("replays", replays.replays, name="api-replays"),
+    path("replays/<int:pk>", replays.replay, name="api-replay"),
+    path("replays/<int:pk>/confirm", replays.confirm, name="api-replay-confirm"),
+    path("replays/<int:pk>/cancel", replays.cancel, name="api-replay-cancel"),
+    path("replays/<int:pk>/go-on", replays.go_on, name="api-replay-go-on"),
 ]

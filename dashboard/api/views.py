@@ -8,12 +8,15 @@ from typing import Any, Final
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from dashboard import queries
+from dashboard.actions.roles import Deed, may
+from dashboard.actions.sight import Sight
 from dashboard.api import export as exports
 from dashboard.api.answers import Refused, endpoint, needed, whole
 from dashboard.queries.dead_letters import MAX_KINDS
 from dashboard.queries.language import MAX_LENGTH
 from dashboard.queries.pending import MAX_ENTRIES
 from dashboard.queries.search import MAX_PER_PAGE, PER_PAGE
+from dashboard.queries.series import RANGES, USUAL
 
 DESCRIPTION: Final = Path(__file__).with_name("openapi.json")
 
@@ -34,19 +37,19 @@ def events(request: HttpRequest) -> dict[str, Any]:
         limit=_limit(request),
         oldest_first=_is_oldest_first(request, default="newest"),
     )
-    return _page(found)
+    return _page(request, found)
 
 
 @endpoint
-def event(_request: HttpRequest, event_id: str) -> dict[str, Any]:
+def event(request: HttpRequest, event_id: str) -> dict[str, Any]:
     """One event in full."""
-    return _there(queries.event(event_id), "event", event_id)
+    return _seen(request, _there(queries.event(event_id), "event", event_id))
 
 
 @endpoint
-def trace(_request: HttpRequest, correlation_id: str) -> dict[str, Any]:
+def trace(request: HttpRequest, correlation_id: str) -> dict[str, Any]:
     """All events of one correlation id with their lanes."""
-    return _there(queries.trace(correlation_id), "trace", correlation_id)
+    return _seen(request, _there(queries.trace(correlation_id), "trace", correlation_id))
 
 
 @endpoint
@@ -59,7 +62,7 @@ def history(request: HttpRequest) -> dict[str, Any]:
         limit=_limit(request),
         newest_first=not _is_oldest_first(request, default="oldest"),
     )
-    return _page(found)
+    return _page(request, found)
 
 
 @endpoint
@@ -75,6 +78,15 @@ def groups(request: HttpRequest) -> dict[str, Any]:
 
 
 @endpoint
+def series(request: HttpRequest, topic: str, group: str) -> dict[str, Any]:
+    """A group over time."""
+    name = request.GET.get("range", USUAL)
+    if name not in RANGES:
+        raise Refused(f"expected range to be one of {', '.join(RANGES)}, got {ascii(name)[:40]}")
+    return _there(queries.series(topic, group, name), "topic", topic)
+
+
+@endpoint
 def pending(request: HttpRequest) -> dict[str, Any]:
     """The oldest pending entries of a group."""
     limit = whole(request, "limit", default=PER_PAGE, most=MAX_ENTRIES)
@@ -84,12 +96,13 @@ def pending(request: HttpRequest) -> dict[str, Any]:
 @endpoint
 def dead_letters(request: HttpRequest) -> dict[str, Any]:
     """Dead letters by what went wrong."""
-    return queries.dead_letters(
+    found = queries.dead_letters(
         topic=request.GET.get("topic") or None,
         group=request.GET.get("group") or None,
         since_ms=whole(request, "since_ms", default=0, most=2**53),
         limit=whole(request, "limit", default=MAX_KINDS, most=MAX_KINDS),
     )
+    return _seen(request, found)
 
 
 @endpoint
@@ -112,11 +125,19 @@ def export(request: HttpRequest) -> HttpResponseBase:
     if kind not in exports.FORMATS:
         raise Refused(f"expected format to be {' or '.join(exports.FORMATS)}, got {ascii(kind)[:40]}")
     limit = whole(request, "limit", default=exports.MAX_ROWS, most=exports.MAX_ROWS)
+    verdict = may(request.user, Deed.EXPORT, request.GET.get("topic", ""))
+    if not verdict.allowed:
+        raise Refused(f"not allowed: an export has payloads and {verdict.reason}", 403)
     return exports.response(kind, _query(request), topic=request.GET.get("topic") or None, limit=limit)
 
 
 def _query(request: HttpRequest) -> queries.Query:
-    return queries.parse(request.GET.get("q", ""))
+    return Sight(request.user).check(queries.parse(request.GET.get("q", "")), request.GET.get("topic", ""))
+
+
+def _seen(request: HttpRequest, answer: dict[str, Any]) -> dict[str, Any]:
+    seen: dict[str, Any] = Sight(request.user).of(answer)
+    return seen
 
 
 def _limit(request: HttpRequest) -> int:
@@ -130,9 +151,9 @@ def _is_oldest_first(request: HttpRequest, *, default: str) -> bool:
     return order == "oldest"
 
 
-def _page(found: dict[str, Any]) -> dict[str, Any]:
+def _page(request: HttpRequest, found: dict[str, Any]) -> dict[str, Any]:
     return {
-        "events": found["rows"],
+        "events": Sight(request.user).of(found["rows"]),
         "next": found["next"],
         "searched": found["searched"],
         "unreadable": found["unreadable"],

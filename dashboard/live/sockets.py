@@ -10,9 +10,12 @@ import logging
 import time
 from typing import Any, Final
 
+import msgspec
 from channels.auth import get_user
+from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 
+from dashboard.actions.sight import Sight
 from dashboard.live.catch_up import Caught
 from dashboard.live.frames import Frame
 from dashboard.live.hub import Hub
@@ -44,6 +47,7 @@ class LiveSocket(AsyncWebsocketConsumer):
         if not _is_welcome(self.scope.get("user")):
             await self._end(LOGGED_OUT)
             return
+        self._sight = await database_sync_to_async(Sight)(self.scope["user"])
         self._window = Window()
         self._wake = asyncio.Event()
         self._budget = _Budget()
@@ -123,7 +127,7 @@ class LiveSocket(AsyncWebsocketConsumer):
         next_check = time.monotonic() + SESSION_SECONDS
         while True:
             while (text := self._window.take()) is not None:
-                await self.send(text_data=text)  # type: ignore[no-untyped-call]  # as above
+                await self.send(text_data=self._seen(text))  # type: ignore[no-untyped-call]  # as above
                 Hub.frames_sent += 1
             if self._window.is_stalled():
                 await self._end(STALLED)
@@ -146,7 +150,15 @@ class LiveSocket(AsyncWebsocketConsumer):
         if session is None:
             return False
         fresh = type(session._wrapped if hasattr(session, "_wrapped") else session)(session.session_key)
-        return _is_welcome(await get_user({"session": fresh}))
+        user = await get_user({"session": fresh})
+        if not _is_welcome(user):
+            return False
+        self._sight = await database_sync_to_async(Sight)(user)  # their role may have changed
+        return True
+
+    def _seen(self, text: str) -> str:
+        """A frame as this user sees it."""
+        return text if self._sight.all else msgspec.json.encode(self._sight.of(msgspec.json.decode(text))).decode()
 
 
 class _Budget:

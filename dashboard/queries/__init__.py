@@ -13,6 +13,7 @@ from dashboard.queries.letters import letters
 from dashboard.queries.overview import overview
 from dashboard.queries.pending import pending
 from dashboard.queries.search import search
+from dashboard.queries.series import lag_sparks, series
 from dashboard.queries.suggest import suggest
 from dashboard.queries.system import system
 from dashboard.queries.topics import topic, topics
@@ -27,11 +28,13 @@ __all__ = [
     "group",
     "groups",
     "history",
+    "lag_sparks",
     "letters",
     "overview",
     "parse",
     "pending",
     "search",
+    "series",
     "suggest",
     "system",
     "topic",

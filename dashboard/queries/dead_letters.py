@@ -12,20 +12,22 @@ from dashboard.models import NUMBER_BITS, event_pk
 from dashboard.queries.bus_state import bus_state
 from dashboard.queries.facts import EVENT_COLUMNS, preview
 from dashboard.queries.lag import PartitionRow, partitions
+from dashboard.queries.versions import versions_of
 from dashboard.record.rows import clean
 from dashboard.sql import rows, rows_in
 
-MAX_SEARCHED: Final = 5_000
+MAX_SEARCHED: Final = 20_000
 MAX_KINDS: Final = 50
+MAX_VERSIONS: Final = 20
 TOGETHER: Final = 50  # partitions of one query
 _LAST_NUMBER: Final = (1 << NUMBER_BITS) - 1
 # The condition of the index of trouble, word for word. A letter without a fingerprint is told by its error.
 _KINDS: Final = (
-    'SELECT kind, "group", COUNT(*) AS count, MIN(settled_ms) AS first_ms, MAX(settled_ms) AS last_ms,'
-    ' MAX(event_id) AS example FROM (SELECT event_id, "group", settled_ms,'
+    'SELECT kind, "group", worker, COUNT(*) AS count, MIN(settled_ms) AS first_ms, MAX(settled_ms) AS last_ms,'
+    ' MAX(event_id) AS example FROM (SELECT event_id, "group", worker, settled_ms,'
     " CASE WHEN fingerprint = '' THEN error ELSE fingerprint END AS kind"
     " FROM dashboard_delivery WHERE NOT (state = 'succeeded') AND state = 'dead' AND event_id > %s AND event_id < %s"
-    ' ORDER BY event_id DESC LIMIT %s) AS newest WHERE settled_ms >= %s{narrowed} GROUP BY kind, "group"'
+    ' ORDER BY event_id DESC LIMIT %s) AS newest WHERE settled_ms >= %s{narrowed} GROUP BY kind, "group", worker'
 )
 _COUNT: Final = (
     "SELECT CAST(%s AS bigint) AS pid, COUNT(*) AS count FROM (SELECT 1 AS one FROM dashboard_delivery"
@@ -48,19 +50,25 @@ def dead_letters(
 ) -> dict[str, Any]:
     """`kinds` of dead letters with count, first and last time, groups, and the newest event as an example.
 
-    `fingerprint`: of the one kind that is asked for. `places` of a kind: how many of each group of each topic.
+    `fingerprint`: of the one kind that is asked for. `places` of a kind: how many of each group of each topic;
+    `versions`: of the code that gave up, in the order in which they first did.
     `searched`: how many letters were looked at; `is_complete` False: there are older ones. `total`: how many the bus
     holds, None when it is away.
     """
     group = clean(group) if group else None
     places = {place.id: place for place in partitions(topic).values()}
     share = max(MAX_SEARCHED // max(len(places), 1), 100)
-    narrow = _Narrowed(share, since_ms, group, clean(fingerprint, 300) if fingerprint else None)
     searched = _counts(list(places), share + 1)
+    if any(count > share for count in searched.values()):  # partitions without trouble leave their share to others
+        held = [pid for pid, count in searched.items() if count]
+        share = max(MAX_SEARCHED // len(held), 100)
+        searched = _counts(held, share + 1)
+    narrow = _Narrowed(share, since_ms, group, clean(fingerprint, 300) if fingerprint else None)
     found = _kinds_of([pid for pid, count in searched.items() if count], narrow)
     kinds = sorted(_by_kind(found, places).values(), key=lambda kind: (-kind["count"], kind["fingerprint"]))
     shown = kinds[: max(1, min(limit, MAX_KINDS))]
     _add_examples(shown, places)
+    _add_versions(shown)
     return {
         "kinds": shown,
         "of_kinds": len(kinds),
@@ -118,8 +126,10 @@ def _by_kind(found: Sequence[Mapping[str, Any]], places: Mapping[int, PartitionR
                 "last_ms": 0,
                 "groups": {},
                 "places": {},
+                "workers": {},
             },
         )
+        kind["workers"][row["worker"]] = min(row["first_ms"], kind["workers"].get(row["worker"], row["first_ms"]))
         place = (places[row["example"] >> NUMBER_BITS].topic, row["group"])
         kind["places"][place] = kind["places"].get(place, 0) + row["count"]
         kind["count"] += row["count"]
@@ -152,6 +162,14 @@ def _add_examples(kinds: Sequence[dict[str, Any]], places: Mapping[int, Partitio
             "at_ms": event["at_ms"],
             "preview": preview(event["head"]),
         }
+
+
+def _add_versions(kinds: Sequence[dict[str, Any]]) -> None:
+    """The versions of the code whose workers gave up, the one that did so first at the head."""
+    known = versions_of(worker for kind in kinds for worker in kind["workers"])
+    for kind in kinds:
+        in_time = sorted(kind.pop("workers").items(), key=lambda one: (one[1], one[0]))
+        kind["versions"] = list(dict.fromkeys(known[worker] for worker, _ in in_time if worker in known))[:MAX_VERSIONS]
 
 
 def _total(topic: str | None, group: str | None) -> int | None:

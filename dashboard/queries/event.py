@@ -11,6 +11,7 @@ import msgspec
 from dashboard.queries.facts import EVENT_COLUMNS, Surroundings, happened, printable
 from dashboard.queries.lanes import Happened
 from dashboard.queries.trace import describe
+from dashboard.queries.versions import with_versions
 from dashboard.record.rows import MAX_PAYLOAD, clean
 from dashboard.sql import rows
 
@@ -39,6 +40,7 @@ def event(event_id: str) -> dict[str, Any] | None:
     around = Surroundings([row["partition_id"]])
     recorded = happened([row["id"]], with_attempts=False).get(row["id"], {})
     lanes = around.lanes_of(row, _with_attempts(row["id"], recorded))
+    with_versions([attempt for lane in lanes for attempt in lane["attempts"]])
     payload = bytes(row["payload"])
     is_whole = row["size"] <= MAX_PAYLOAD
     data, data_text = readable(payload, is_whole=is_whole)

@@ -64,6 +64,7 @@ FIELDS: Final = {
         Field("header", Kind.DATA, "one of its headers: header.tenant:acme"),
         Field("attempt", Kind.NUMBER, "a lane's newest attempt", of_lane=True),
         Field("worker", Kind.TEXT, "the worker of a lane's newest attempt", of_lane=True),
+        Field("version", Kind.TEXT, "the code that a lane's newest attempt ran", of_lane=True),
         Field("size", Kind.NUMBER, "bytes of its data"),
         Field(
             "is",

@@ -12,6 +12,7 @@ from bus import health
 from bus.health import Finding
 from dashboard.queries.bus_state import BusState, bus_state
 from dashboard.queries.lag import PartitionRow
+from dashboard.record.presence import LEASE
 from dashboard.sql import rows
 
 SILENT_MS: Final = 10_000  # a recorder that was not heard of for this long runs no more
@@ -19,7 +20,9 @@ GRACE_SECONDS: Final = 20.0  # what is started together with these pages may com
 REWIND_SHOWN_MS: Final = 86_400_000
 MAX_NAMES: Final = 3
 _RECORDINGS: Final = (
-    "SELECT name, started_ms, beat_ms, stored_ms, trouble FROM dashboard_recording ORDER BY beat_ms DESC LIMIT 20"
+    "SELECT r.name, r.started_ms, r.beat_ms, r.stored_ms, r.trouble, l.name IS NOT NULL AS records"
+    " FROM dashboard_recording r LEFT JOIN bus_outboxlease l ON l.owner = r.name AND l.name = %s"
+    " ORDER BY (l.name IS NULL), r.beat_ms DESC LIMIT 20"
 )
 _began = time.monotonic()
 
@@ -50,8 +53,8 @@ def everything(state: BusState, recorders: Sequence[Row], places: Iterable[Parti
 
 
 def recordings() -> list[dict[str, Any]]:
-    """Recorders that were heard of within a day, the latest first."""
-    return rows(_RECORDINGS)
+    """Recorders that were heard of within a day: the one that records, then the latest."""
+    return rows(_RECORDINGS, [LEASE])
 
 
 def of_server(state: BusState) -> list[Finding]:
@@ -65,17 +68,13 @@ def of_recorders(recorders: Sequence[Row], state: BusState, now_ms: int, running
     """Whether somebody records. `running_seconds`: how long these pages have been served."""
     alive = [row for row in recorders if now_ms - row["beat_ms"] < SILENT_MS]
     troubled = [row for row in alive if row["trouble"]]
-    if len(alive) > 1:
-        seen = f"{len(alive)} run: {_named(row['name'] for row in alive)}; each does the work that another has done"
-        return [Finding("warning", "recorders", "More than one recorder runs", seen, "stop all but one")]
     if troubled and state.available:  # else the server's own finding says it
         advice = "see its log; it goes on by itself when that is over"
         return [Finding("error", "recorder", "The recorder can't record", troubled[0]["trouble"], advice)]
     if alive or running_seconds < GRACE_SECONDS:
         return []
-    last = (
-        f"{recorders[0]['name']} was heard of last at {_clock(recorders[0]['beat_ms'])}" if recorders else "none runs"
-    )
+    newest = max(recorders, key=lambda row: row["beat_ms"], default=None)
+    last = f"{newest['name']} was heard of last at {_clock(newest['beat_ms'])}" if newest else "none runs"
     seen = f"{last}: pages show nothing newer, and nothing is trimmed"
     return [Finding("error", "recorder", "No recorder runs", seen, "start one: python manage.py recorder")]
 

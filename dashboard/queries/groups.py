@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from dashboard.queries.bus_state import BusState, bus_state
 from dashboard.queries.facts import histories
+from dashboard.queries.flow import Flow, Flows
 from dashboard.queries.lag import PartitionRow, partitions
 from dashboard.queries.overview import BEHIND_LAG, BEHIND_MS, group_rows, recorded_rates
 from dashboard.record import rates
@@ -22,14 +23,14 @@ CONDITIONS: Final = ("stopped", "paused", "behind", "unknown", "dead", "retrying
 def groups(topic: str | None = None) -> dict[str, Any]:
     """Each group of each topic: lag, the age of its oldest event, trend, drain time, and one sentence of cause.
 
-    `trend`: events a second by which the lag grows, None when nobody can tell: the counts of a topic say nothing
-    about a group that takes only some types. Every figure that is unknown is None, never 0.
+    `trend`: events a second by which the lag grows, None when nobody can tell. Every figure that is unknown is None,
+    never 0.
     """
     now_ms = int(time.time() * 1000)
     places, state, counts = partitions(), bus_state(), recorded_rates(now_ms)
-    choosy = _choosy(places)
+    flows = _choosy_flows(places, now_ms)
     found = [
-        _told(row, counts, state, now_ms=now_ms, is_choosy=(row["topic"], row["group"]) in choosy)
+        _told(row, counts, state, now_ms=now_ms, flow=flows.get((row["topic"], row["group"])))
         for row in group_rows(places, state, counts, now_ms)
         if topic in (None, row["topic"])
     ]
@@ -55,32 +56,43 @@ def workers() -> dict[str, Any]:
     return {"available": state.available, "trouble": state.trouble, "workers": found}
 
 
-def _choosy(places: Mapping[tuple[str, int], PartitionRow]) -> set[tuple[str, str]]:
-    """Topics and groups where the group takes only some types."""
+def _choosy_flows(places: Mapping[tuple[str, int], PartitionRow], now_ms: int) -> dict[tuple[str, str], Flow]:
+    """What comes to the groups that take only some types, by topic and group."""
     by_id = {place.id: place for place in places.values()}
-    return {
-        (by_id[pid].topic, group)
-        for pid, known in histories(by_id).items()
-        for group, history in known.items()
-        if history[-1].types is not None
-    }
+    choosy: dict[tuple[str, str], set[str]] = {}
+    for pid, known in histories(by_id).items():
+        for group, history in known.items():
+            if (types := history[-1].types) is not None:
+                choosy.setdefault((by_id[pid].topic, group), set()).update(types)
+    flows = Flows(places, now_ms) if choosy else None
+    return {key: flows.of(*key, types) for key, types in choosy.items() if flows}
 
 
-def _told(row: dict[str, Any], counts: Rates, state: BusState, *, now_ms: int, is_choosy: bool) -> dict[str, Any]:
-    coming = counts.rate(Series(rates.PUBLISHED, "", row["topic"]), now_ms)
-    trend = None if is_choosy or row["lag"] is None else round(coming - row["rate"], 3)
+def _told(row: dict[str, Any], counts: Rates, state: BusState, *, now_ms: int, flow: Flow | None) -> dict[str, Any]:
+    coming: float | None = counts.rate(Series(rates.PUBLISHED, "", row["topic"]), now_ms)
+    trend = (coming or 0.0) - row["rate"]
+    if flow is not None:
+        coming, trend = flow
+    trend = None if row["lag"] is None else round(trend, 3)
     age_ms = None if row["oldest_ms"] is None else max(now_ms - row["oldest_ms"], 0)
     beat_ms = max((worker.beat_ms for worker in state.workers if row["group"] in worker.groups), default=None)
     told = {
         **row,
         "age_ms": age_ms,
-        "coming_rate": None if is_choosy else coming,
+        "coming_rate": None if coming is None else round(coming, 3),
         "trend": trend,
         "drain_seconds": None if row["paused_by"] and row["lag"] else drain_seconds(row["lag"], trend),
         "seen_ms": beat_ms,
+        "versions": _versions(row["group"], state),
     }
     told["condition"] = condition(told)
     return {**told, "cause": cause(told, now_ms, available=state.available)}
+
+
+def _versions(group: str, state: BusState) -> list[str]:
+    """The versions of the code that the group's live workers run."""
+    own = (worker.version for worker in state.workers if worker.alive and group in worker.groups)
+    return sorted({version for version in own if version})
 
 
 def drain_seconds(lag: int | None, trend: float | None) -> int | None:
@@ -139,13 +151,14 @@ def _in_hand(told: Mapping[str, Any]) -> str:
 
 def _pace(told: Mapping[str, Any]) -> str:
     handled = f"{told['rate']:.3g}/s are handled"
-    if told["trend"] is None:
-        return f"{handled}; it takes only some types, so nobody can tell how many come."
+    comes = (
+        "too many types to tell how many come" if told["coming_rate"] is None else f"{told['coming_rate']:.3g}/s come"
+    )
     if told["trend"] > STEADY_PER_SECOND:
-        return f"{told['coming_rate']:.3g}/s come, {handled}: it falls behind."
+        return f"{comes}, {handled}: it falls behind."
     if told["trend"] < -STEADY_PER_SECOND:
-        return f"{told['coming_rate']:.3g}/s come, {handled}: it catches up."
-    return f"{told['coming_rate']:.3g}/s come, {handled}: it stays as far behind."
+        return f"{comes}, {handled}: it catches up."
+    return f"{comes}, {handled}: it stays as far behind."
 
 
 def _span(passed_ms: int) -> str:

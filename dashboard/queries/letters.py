@@ -10,7 +10,7 @@ from dashboard.record.rows import clean
 from dashboard.sql import rows_in
 
 _LETTERS: Final = (
-    'SELECT e.event_id, e.entry, p.topic, p.number, d."group", d.error, d.fingerprint, d.attempt, d.worker,'
+    'SELECT e.id AS pk, e.event_id, e.entry, p.topic, p.number, d."group", d.error, d.fingerprint, d.attempt, d.worker,'
     " d.settled_ms FROM dashboard_event e JOIN dashboard_partition p ON p.id = e.partition_id"
     " JOIN dashboard_delivery d ON d.event_id = e.id WHERE d.state = 'dead' AND e.event_id IN (…)"
 )
@@ -48,5 +48,5 @@ def _asked(kind: str, group: str | None) -> Query:
 
 
 def _letter(event: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
-    told = {name: row[name] for name in ("group", "error", "attempt", "worker", "settled_ms")}
+    told = {name: row[name] for name in ("pk", "group", "error", "attempt", "worker", "settled_ms")}
     return {**told, **{name: event[name] for name in ("id", "topic", "type", "key", "at_ms", "preview")}}

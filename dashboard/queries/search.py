@@ -24,6 +24,7 @@ from dashboard.queries.matching import Facts, Unreadable, has_wanted_lane, is_wa
 from dashboard.queries.scope import asked_spans, check_groups, places_of
 from dashboard.queries.spans import Bounds, Span, Spans, beyond, from_mark, mark_of, size_of
 from dashboard.queries.streams import Reading, Row, by_ids, by_index, by_state, merged
+from dashboard.queries.versions import by_workers
 from dashboard.record.progress import State
 
 PER_PAGE: Final = 50
@@ -75,6 +76,7 @@ def search(
     many (`of`, None when an index chose them), down to which moment (`to_ms`). `unreadable`: see `_Progress`.
     Raises `QueryInvalid` for what nobody can answer.
     """
+    query = by_workers(query)
     places = places_of(query, topic)
     spans = asked_spans(query, places)
     everything = size_of(spans, places)

@@ -26,6 +26,7 @@ _PLAIN: Final = re.compile(r"(?:null|true|false|-?\d[\d.eE+-]*)\Z")
 DATA: Final = frozenset(field.name for field in FIELDS.values() if field.kind is Kind.DATA)
 _TOPIC: Final = re.compile(r"(?:^|\s)topic[:=]([A-Za-z0-9._-]+)(?=\s|\Z)")
 _TIMES: Final = (("15m", "15 minutes"), ("1h", "an hour"), ("24h", "a day"), ("7d", "a week"))
+_VERSIONS: Final = "SELECT version FROM dashboard_workerversion GROUP BY version ORDER BY MAX(since_ms) DESC LIMIT 20"
 _GROUPS: Final = 'SELECT DISTINCT "group" AS value FROM dashboard_subscription ORDER BY "group" LIMIT 500'
 # From one value to the next through the index: as many steps as suggestions, however many events have each.
 _NEXT: Final = {
@@ -142,6 +143,8 @@ def _known(name: str, prefix: str) -> Sequence[str]:
         return sorted({row["value"] for row in rows(_GROUPS)} | {group.group for group in bus_state().groups.values()})
     if name == "worker":
         return sorted({worker.id.partition("#")[0] for worker in bus_state().workers})
+    if name == "version":
+        return [row["version"] for row in rows(_VERSIONS)]
     return ()
 
 

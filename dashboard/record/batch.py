@@ -34,6 +34,7 @@ class Batch:
         self.deliveries: dict[tuple[int, int, str], Progress] = {}  # by event, its time, group
         self.attempts: list[tuple[Any, ...]] = []
         self.subscriptions: list[tuple[Any, ...]] = []
+        self.versions: list[tuple[Any, ...]] = []
         self.counts: Counter[tuple[int, Series]] = Counter()  # by bucket and series
         self.traces: dict[str, None] = {}
         self.records = 0
@@ -52,13 +53,16 @@ class Batch:
             (rows.upsert_delivery(), deliveries),
             (rows.INSERT_ATTEMPT, self.attempts),
             (rows.INSERT_SUBSCRIPTION, self.subscriptions),
+            (rows.ADD_VERSION, self.versions),
             (rows.ADD_TALLY, self._tallies()),
             (rows.ADD_TOTAL, self._totals()),
         ):
             if values:
                 bulk.write(cursor, statement, values)
         self._events_written += len(self.events)
-        for gathered in (self.events, self.deliveries, self.attempts, self.subscriptions, self.counts):
+        for gathered in (
+            self.events, self.deliveries, self.attempts, self.subscriptions, self.versions, self.counts,
+        ):  # fmt: skip
             gathered.clear()
 
     def _tallies(self) -> list[tuple[Any, ...]]:

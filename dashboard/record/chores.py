@@ -11,7 +11,7 @@ from bus import operations, outbox, tail
 from bus.event import entry_ms
 from bus.streams import Client
 from bus.tail import Partition, Position
-from dashboard.record import confirm, retention, rewound
+from dashboard.record import confirm, lag_samples, retention, rewound, rollup_age
 from dashboard.record.batch import Stored
 from dashboard.record.projection import Projection
 
@@ -22,6 +22,7 @@ TRIM_SECONDS: Final = 1.0
 TRIM_CALLS: Final = 20  # of up to a thousand events each
 REPORT_SECONDS: Final = 60.0
 SAID: Final = 10  # partitions in the log, when many were rewound at once
+MEASURE_SECONDS: Final = 10.0
 REWIND_SECONDS: Final = 5.0  # so soon a server that forgot everything is noticed, even when nothing new comes
 
 log = logging.getLogger("dashboard.recorder")
@@ -35,7 +36,7 @@ class Chores:
         self._prefix = client.config.prefix
         self._projection = projection
         self._scan = 0
-        self._next_look = self._next_confirm = self._next_trim = 0.0
+        self._next_look = self._next_confirm = self._next_trim = self._next_measure = 0.0
         self._next_look_back = time.monotonic() + REWIND_SECONDS
         self._next_report = time.monotonic() + REPORT_SECONDS
         self._trimmed_at: dict[tuple[str, int], Position] = {}
@@ -65,6 +66,9 @@ class Chores:
             self._trim()
             retention.sweep(chunks=1 + 2 * self._since_sweep // retention.CHUNK)
             self._since_sweep = 0
+        if now >= self._next_measure:
+            self._next_measure = now + MEASURE_SECONDS
+            lag_samples.measure(self._client)
         if now >= self._next_report:
             self._next_report = now + REPORT_SECONDS
             self._trimmed_at.clear()
@@ -72,6 +76,7 @@ class Chores:
             if retention.drop_periods():
                 self._projection.load()
             retention.sweep_leftovers()
+            rollup_age.fold(int(time.time() * 1000))
             self._report()
 
     def check_rewound(self, partitions: Iterable[Partition]) -> bool:

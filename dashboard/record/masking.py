@@ -155,6 +155,11 @@ class Masker:
                 yield _Span(start + 1 + span.start, start + 1 + span.end, span.instead)
             return
         decoded = _decoded(token)
+        if decoded.lstrip()[:1] in ("{", "[") and not _is_json(
+            token
+        ):  # JSON in a text that is cut off: nobody can tell
+            yield _Span(start, start + len(token), f'"{MARK}"')
+            return
         masked = self._text(decoded, depth)
         if masked != decoded:
             yield _Span(start, start + len(token), json.dumps(masked, ensure_ascii=not _is_encodable(masked)))

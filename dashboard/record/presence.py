@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import time
 from typing import Final
@@ -10,6 +11,7 @@ from typing import Final
 from django.db import connection
 
 BEAT_SECONDS: Final = 2.0
+LEASE: Final = "recorder"  # of which the owner records; the others wait
 _KEPT_MS: Final = 86_400_000
 _BEAT: Final = (
     "INSERT INTO dashboard_recording (name, started_ms, beat_ms, stored_ms, trouble) VALUES (%s, %s, %s, %s, %s)"
@@ -24,7 +26,7 @@ class Presence:
     """One recorder's row."""
 
     def __init__(self) -> None:
-        self._name = f"{socket.gethostname()[:100]}-{os.getpid()}"
+        self.name = f"{socket.gethostname()[:100]}-{os.getpid()}-{secrets.token_hex(2)}"
         self._started_ms = _now_ms()
         self._stored_ms = 0
         self._next_beat = 0.0
@@ -40,13 +42,13 @@ class Presence:
         self._next_beat = time.monotonic() + BEAT_SECONDS
         now_ms = _now_ms()
         with connection.cursor() as cursor:
-            cursor.execute(_BEAT, [self._name, self._started_ms, now_ms, self._stored_ms, trouble[:300]])
+            cursor.execute(_BEAT, [self.name, self._started_ms, now_ms, self._stored_ms, trouble[:300]])
             cursor.execute(_FORGET, [now_ms - _KEPT_MS])
 
     def leave(self) -> None:
         """It stops in good order: nobody will miss it. Raises a database error."""
         with connection.cursor() as cursor:
-            cursor.execute(_LEAVE, [self._name])
+            cursor.execute(_LEAVE, [self.name])
 
 
 def _now_ms() -> int:

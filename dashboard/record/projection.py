@@ -7,8 +7,9 @@ of two recorders one changes nothing. Knows no Redis: told chunks, it writes row
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from typing import Final
 
 import msgspec
@@ -19,12 +20,13 @@ from bus.event import Event, entry_ms
 from bus.journal import JournalEntry, Record, Step
 from bus.tail import Chunk, Partition, Position
 from dashboard.models import GHOSTS_FROM, event_pk
-from dashboard.record import moves, rates, rows
+from dashboard.record import moves, rates, rollups, rows
 from dashboard.record.batch import Batch, Stored
 from dashboard.record.periods import Periods
 from dashboard.record.progress import Moment, Progress, advance
 from dashboard.record.rates import Series, bucket_of
 from dashboard.record.recent import Known, Recent
+from dashboard.record.rollups import Ended, Rollups
 from dashboard.record.spans import Span, step
 from dashboard.record.subscriptions import Subscribed, governing, order_of, subscribed
 
@@ -64,6 +66,7 @@ class Projection:
         self.places: dict[Partition, Place] = {}
         self.periods = Periods()
         self._recent = Recent()
+        self._rollups = Rollups()
         self._series: set[Series] = set()
         self._history: dict[tuple[int, str], list[Subscribed]] = defaultdict(list)
 
@@ -71,6 +74,7 @@ class Projection:
         """Read what is recorded so far."""
         self._recent.clear()
         self.periods.load()
+        self._rollups.clear()
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT topic, number, id, events_cursor, journal_cursor, newest_number, newest_ms, ghosts, epoch,"
@@ -135,6 +139,7 @@ class Projection:
                 if chunk.journal:
                     self._store_journal(cursor, place, chunk, batch)
             batch.write(cursor)
+            self._rollups.write(cursor)
         self._recent.shrink()
         return batch.stored
 
@@ -155,6 +160,7 @@ class Projection:
         batch.events.append(row.values)
         batch.traces[row.trace] = None
         self._recent.put(place.id, event.entry, Known(pk, row.at_ms, row.trace, row.type))
+        self._rollups.published.append((place.id, row.at_ms - row.at_ms % rollups.SPAN_MS, row.type))
         bucket = bucket_of(row.at_ms)
         batch.counts[bucket, self._series_of(rates.PUBLISHED, "", event.topic)] += 1
         kind, who = rates.edge_of(event.source, event.cause)
@@ -189,6 +195,8 @@ class Projection:
             group = rows.clean(entry.group, rows.MAX_NAME)
             if entry.subscription is not None:
                 self._store_subscription(place, group, entry, batch)
+            if entry.version:
+                batch.versions.append(rows.version_row(entry))
             self._store_records(place, topic, group, entry, batch)
 
     def _store_ghosts(self, cursor: CursorWrapper, place: Place, entries: list[str], batch: Batch) -> None:
@@ -208,13 +216,23 @@ class Projection:
     def _store_records(self, place: Place, topic: str, group: str, entry: JournalEntry, batch: Batch) -> None:
         moment = Moment(entry.at_ms, entry.worker.partition("#")[0])
         bucket = bucket_of(entry.at_ms)
+        ended: list[Ended] = []
         for record in entry.records:
             known = self._recent.get(place.id, record.entry)
-            if known is None or (record.step == Step.SKIPPED and not self._was_expected(place, group, known, record)):
+            if known is None:
                 continue
-            if _store_record(known, group, record, moment, batch):
-                for kind in rates.COUNTED.get(record.step, ()):
-                    batch.counts[bucket, self._series_of(kind, group, topic)] += 1
+            if record.step == Step.SKIPPED and not self._was_expected(place, group, known, record):
+                ended.append((Step.SKIPPED, known.type, 0, None))
+                continue
+            if _store_record(known, group, record, moment, batch) and record.step in rollups.COUNTED:
+                delivery = known.deliveries[group]
+                waited_ms = delivery.settled_ms - known.at_ms if delivery.settled_ms else None
+                ended.append((record.step, known.type, delivery.duration_us, waited_ms))
+        if ended:
+            self._rollups.ended[place.id, entry.at_ms - entry.at_ms % rollups.SPAN_MS, group] += ended
+        for step_number, count in Counter(map(itemgetter(0), ended)).items():
+            for kind in rates.COUNTED.get(step_number, ()):
+                batch.counts[bucket, self._series_of(kind, group, topic)] += count
 
     def _was_expected(self, place: Place, group: str, known: Known, record: Record) -> bool:
         """Whether leaving it out says more than the group's subscription does."""

@@ -26,7 +26,7 @@ READ_COUNT: Final = 500  # entries of each stream in one read, and so in one tra
 SILENT_MS: Final = 10_000  # a recorder that was not heard of for this long runs no more
 _SAID: Final = 3  # partitions in one message
 _RUNNING: Final = "SELECT name FROM dashboard_recording WHERE beat_ms > %s ORDER BY beat_ms DESC"
-_TABLES: Final = ("attempt", "delivery", "event", "rewind", "subscription", "tally", "total")
+_TABLES: Final = ("attempt", "delivery", "event", "rewind", "subscription", "tally", "total", "rollup", "workerversion")
 _BEGIN_AGAIN: Final = (
     "UPDATE dashboard_partition SET events_cursor = '0-0', journal_cursor = '0-0', newest_number = 0, newest_ms = 0,"
     " trimmed_number = 0, swept_number = 0, ghosts = 0, epoch = 0"

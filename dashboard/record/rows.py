@@ -21,6 +21,7 @@ from dashboard.record.progress import MAX_ATTEMPT, Ended, Progress
 MAX_PAYLOAD: Final = 65_536  # bytes of an event's data that are kept; its size tells the rest
 MAX_TEXT: Final = 512
 MAX_NAME: Final = 120
+MAX_VERSION: Final = 120
 MAX_LOG_LINE: Final = 2_000
 MAX_SHOWN_HEADERS: Final = 100
 _MAX_BIGINT: Final = 2**63 - 1
@@ -67,6 +68,12 @@ INSERT_SUBSCRIPTION: Final = _insert(
     "subscription",
     "partition_id group since since_ms start types ordered attempts handlers version",
     "ON CONFLICT DO NOTHING",
+)
+ADD_VERSION: Final = _insert(  # said on several partitions: the earliest counts, in whatever order they are recorded
+    "workerversion",
+    "worker since_ms version",
+    "ON CONFLICT (worker) DO UPDATE SET since_ms = excluded.since_ms, version = excluded.version"
+    " WHERE excluded.since_ms < dashboard_workerversion.since_ms",
 )
 ADD_TALLY: Final = _insert(
     "tally",
@@ -222,6 +229,11 @@ def subscription_row(entry: JournalEntry, *, partition_id: int, group: str) -> S
         clean(said.version, 200),
     )  # fmt: skip
     return SubscriptionRow(values, start, types, attempts)
+
+
+def version_row(entry: JournalEntry) -> tuple[Any, ...]:
+    """The values of `ADD_VERSION`: the worker that began says which version of the code it runs."""
+    return (clean(entry.worker.partition("#")[0], 200), entry.at_ms, clean(entry.version, MAX_VERSION))
 
 
 def _headers(event: Event) -> str:

@@ -18,6 +18,7 @@ from django.utils.safestring import SafeString
 register = template.Library()
 
 SPRITE: Final = "vendor/lucide-1.62.0-cut.svg"
+SPARK_LEAST: Final = 20  # events behind that fill a sparkline at least: one or two are no mountain
 _LATEST_MS: Final = 253402300799000  # datetime ends with the year 9999
 _AGES: Final = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"))
 
@@ -155,6 +156,48 @@ def spark(values: Sequence[float]) -> str:
     top = max(1.0, *values) if values else 1.0
     step = 120 / max(1, len(values) - 1)
     return " ".join(f"{index * step:.1f},{19 - value / top * 18:.1f}" for index, value in enumerate(values))
+
+
+@register.simple_tag
+def spark_line(values: Sequence[float | None]) -> SafeString:
+    """A sparkline that leaves out what nobody measured, and says so where there is nothing."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return format_html('<span class="muted" title="{}">–</span>', "Nobody has measured it in this time")
+    top, step = max(float(SPARK_LEAST), *known), 120 / max(1, len(values) - 1)
+    runs: list[list[str]] = [[]]
+    for index, value in enumerate(values):
+        if value is None:
+            runs.append([])
+        else:
+            runs[-1].append(f"{index * step:.1f},{19 - value / top * 18:.1f}")
+    lines = format_html_join("", '<polyline points="{}"/>', ((" ".join(_drawn(run)),) for run in runs if run))
+    return format_html(
+        '<svg class="spark" viewBox="0 0 120 20" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>',
+        f"from {known[0]:,.0f} to {known[-1]:,.0f}, at most {max(known):,.0f}",
+        lines,
+    )
+
+
+def _drawn(run: list[str]) -> list[str]:
+    """A lone point as a line that can be seen."""
+    return run if len(run) > 1 else [run[0], f"{float(run[0].partition(',')[0]) + 2:.1f},{run[0].partition(',')[2]}"]
+
+
+@register.filter
+def measured(value: float | None, unit: str) -> str:
+    """A value of a chart: a count, a rate or a duration in ms. The words of static/js/words.js."""
+    if unit == "duration":
+        return duration(value)
+    if value is None:
+        return "unknown"
+    return count(value) if unit == "count" else f"{value:,.0f}/s" if value >= 10 or not value else f"{value:.2g}/s"
+
+
+@register.filter
+def divided(value: float, by: int) -> int:
+    """The whole number of times that `by` goes into the value."""
+    return int(value // by)
 
 
 @register.filter

@@ -5,6 +5,7 @@ Orders and filters what `queries.groups()` answers; must not query by itself.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from shlex import join
@@ -16,6 +17,7 @@ from django.views.decorators.http import require_safe
 
 from dashboard import queries
 from dashboard.queries.groups import CONDITIONS, is_behind
+from dashboard.views.charts import over_time
 
 MAX_ROWS: Final = 50
 MOST_ROWS: Final = 500
@@ -55,7 +57,7 @@ def body(request: HttpRequest) -> HttpResponse:
 @require_safe
 def group(request: HttpRequest, topic: str, group: str) -> HttpResponse:
     """One group on one topic."""
-    return render(request, "consumers/group.html", _found(topic, group))
+    return render(request, "consumers/group.html", {**_found(topic, group), **over_time(request, topic, group)})
 
 
 @require_safe
@@ -78,10 +80,11 @@ def _listed(request: HttpRequest) -> dict[str, Any]:
     of_topic = [row for row in answer["groups"] if topic in ("", row["topic"])]
     found = sorted((row for row in of_topic if _is_wanted(row, trouble)), key=_badness)
     most = MOST_ROWS if request.GET.get("rows") == "all" else MAX_ROWS
+    sparks = queries.lag_sparks([(row["topic"], row["group"]) for row in found[:most]], answer["now_ms"])
     return {
         "available": answer["available"],
         "away": answer["trouble"],
-        "groups": [_shown(row) for row in found[:most]],
+        "groups": [{**_shown(row), "spark": sparks[row["topic"], row["group"]]} for row in found[:most]],
         "of": len(found),
         "of_all": len(answer["groups"]),
         "topics": sorted({row["topic"] for row in answer["groups"]}),
@@ -126,10 +129,22 @@ def _found(topic: str, name: str) -> dict[str, Any]:
         "group": _shown(found),
         "pending": pending,
         "of_pending": max(found["pending"] or 0, len(pending or ())),  # asked for a moment apart
-        "workers": [worker for worker in workers if name in worker["groups"]][:MAX_ROWS],
+        "workers": _workers(name, workers, found["partitions"]),
         "dead": queries.dead_letters(topic=topic, group=name, limit=MAX_KINDS),
         "commands": list(_commands(topic, name, found)),
     }
+
+
+def _workers(
+    group: str, workers: Iterable[dict[str, Any]], partitions: Iterable[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """The group's workers, each with how many events of the partitions that are shown are in its hands."""
+    holds: Counter[str] = Counter()
+    for row in partitions:
+        for one in row["held"]:
+            holds[one["worker"]] += one["count"]
+    own = [{**worker, "holds": holds[worker["worker"]]} for worker in workers if group in worker["groups"]]
+    return sorted(own, key=lambda worker: (-worker["holds"], worker["worker"]))[:MAX_ROWS]
 
 
 def _commands(topic: str, name: str, found: Mapping[str, Any]) -> Iterable[tuple[str, str]]:

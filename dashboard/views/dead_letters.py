@@ -16,8 +16,11 @@ from django.views.decorators.http import require_safe
 
 from bus.delivery import without_details
 from dashboard import queries
+from dashboard.actions.roles import Deed, may
 from dashboard.queries.language import quoted
+from dashboard.replays import shown
 from dashboard.views.consumers import row_id
+from dashboard.views.replays import bar
 
 MAX_COMMANDS: Final = 5
 
@@ -48,6 +51,8 @@ def _context(request: HttpRequest) -> dict[str, Any]:
         "without": [{"name": name, "value": asked[name], "link": _link(asked, name)} for name in asked],
         "one": _one(request, kinds, asked) if error else None,
         "query": request.GET.urlencode(),
+        "replays": [{**one, "bar": bar(one)} for one in shown.in_hand()],
+        "may_replay": may(request.user, Deed.REPLAY, topic or ""),
     }
 
 
@@ -71,8 +76,10 @@ def _shown(kind: Mapping[str, Any], asked: Mapping[str, str]) -> dict[str, Any]:
     is_named = kind["fingerprint"] != kind["error"]  # a letter without a fingerprint is told by its error
     only = ["--fingerprint", kind["fingerprint"]] if is_named else ["--error", error_class]
     commands = [{**place, "text": _replay(place, only)} for place in kind["places"]]
+    places = [{**place, "discard": f"Discard {place['count']:,} of {place['group']}…"} for place in kind["places"]]
     return {
         **kind,
+        "places": places,
         "id": row_id(kind["fingerprint"]),
         "error_class": error_class,
         "message": without_details(message),

@@ -14,6 +14,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from dashboard import queries
+from dashboard.actions.sight import Sight
 from dashboard.queries import Query, QueryInvalid
 from dashboard.queries.fields import FIELDS
 from dashboard.queries.language import quoted, says, toggled
@@ -49,8 +50,10 @@ def searched(request: HttpRequest, *, topic: str | None = None) -> dict[str, Any
     """The box's text, the page of events or the error, and where the page's links lead."""
     text, before = query_text(request), request.GET.get("before")
     try:
-        query = queries.parse(text)
-        page, error = queries.search(query, topic=topic, mark=before), None
+        sight = Sight(request.user)
+        query = sight.check(queries.parse(text), topic or "")
+        found = queries.search(query, topic=topic, mark=before)
+        page, error = {**found, "rows": sight.of(found["rows"])}, None
     except QueryInvalid as invalid:
         query, page, error = Query(text), dict(_NO_EVENTS), _shown(invalid)
     return {

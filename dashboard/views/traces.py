@@ -15,6 +15,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from dashboard import queries
+from dashboard.actions.sight import Sight
 from dashboard.queries.fields import TEXT
 from dashboard.queries.language import quoted
 
@@ -34,17 +35,17 @@ TROUBLE: Final = ("dead", "lost", "retrying")
 @require_safe
 def trace(request: HttpRequest, correlation_id: str) -> HttpResponse:
     """The trace in three views over one selection; tab and selection are in the address."""
-    found = _trace(correlation_id)
+    found = Sight(request.user).of(_trace(correlation_id))
     tab = request.GET.get("tab", "flow")
     selected = _selected(found, request.GET)
-    return render(request, "traces/detail.html", {**_context(found, tab), **_detail(**selected)})
+    return render(request, "traces/detail.html", {**_context(found, tab), **_seen(request, _detail(**selected))})
 
 
 @require_safe
 def panel(request: HttpRequest, correlation_id: str) -> HttpResponse:
     """The side panel for `?event=…&group=…`, as a fragment."""
     event_id, group = request.GET.get("event", ""), request.GET.get("group", "")
-    context = _detail(event=event_id, group=group)
+    context = _seen(request, _detail(event=event_id, group=group))
     if context["detail"] is None or context["detail"]["correlation_id"] != correlation_id:
         return render(request, "traces/_panel_missing.html", {"event": event_id})
     return render(request, "traces/_panel.html", {**context, "tab": request.GET.get("tab", "flow")})
@@ -53,7 +54,7 @@ def panel(request: HttpRequest, correlation_id: str) -> HttpResponse:
 @require_safe
 def listing(request: HttpRequest, correlation_id: str) -> HttpResponse:
     """The list view again, as a fragment."""
-    return render(request, "traces/_list.html", {"trace": _trace(correlation_id)})
+    return render(request, "traces/_list.html", {"trace": Sight(request.user).of(_trace(correlation_id))})
 
 
 @require_safe
@@ -138,6 +139,10 @@ def _selected(found: Mapping[str, Any], query: Mapping[str, str]) -> dict[str, s
     if worst:
         return {"event": worst["event"], "group": worst["group"]}
     return {"event": found["events"][0]["id"], "group": ""}
+
+
+def _seen(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    return {**context, "detail": Sight(request.user).of(context["detail"])}
 
 
 def _detail(*, event: str, group: str) -> dict[str, Any]:

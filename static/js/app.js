@@ -1,4 +1,6 @@
 // Everything that pages use; each import is one concern or one custom element.
+import "./act-dialog.js";
+import "./choose-rows.js";
 import "./clock.js";
 import "./copy.js";
 import "./keys.js";

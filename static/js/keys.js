@@ -1,7 +1,7 @@
 // The keyboard: page keys, and j / k / Enter / Esc in tables. Never while somebody types.
 import { switchTheme } from "./theme.js";
 
-const PAGES = { o: "/", t: "/topics/", c: "/consumers/", d: "/dead/", f: "/search/", s: "/system/" };
+const PAGES = { o: "/", t: "/topics/", c: "/consumers/", d: "/dead/", f: "/search/", s: "/system/", a: "/activity/" };
 let waitsForPage = 0;
 
 function typing(target) {

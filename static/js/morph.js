@@ -4,6 +4,7 @@ const { callbacks } = window.Idiomorph.defaults;
 callbacks.beforeAttributeUpdated = (name, node) => !(name === "open" && node.localName === "details");
 
 callbacks.beforeNodeMorphed = (old, fresh) => {
+  if (old.localName === "lag-chart") return false; // refreshes itself
   if (old.localName !== "payload-tree" || fresh.localName !== "payload-tree") return true;
   return old.querySelector("pre")?.textContent !== fresh.querySelector("pre")?.textContent;
 };

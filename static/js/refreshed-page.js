@@ -15,11 +15,15 @@ class RefreshedPage extends HTMLElement {
     this.addEventListener("htmx:sendError", () => this.#tell(false));
     document.addEventListener("visibilitychange", () => document.hidden || this.#again());
     this.#tell(true);
-    this.timer = setInterval(() => document.hidden || this.#again(), EVERY_MS);
+    this.timer = setInterval(() => document.hidden || this.#again(), this.#everyMs());
   }
 
   disconnectedCallback() {
     clearInterval(this.timer);
+  }
+
+  #everyMs() {
+    return Number(this.dataset.every) || EVERY_MS;
   }
 
   async #again() {
@@ -42,7 +46,7 @@ class RefreshedPage extends HTMLElement {
 
   #tell(well) {
     const detail = well
-      ? { status: "live", text: `live, every ${EVERY_MS / 1000} s` }
+      ? { status: "live", text: `live, every ${this.#everyMs() / 1000} s` }
       : { status: "offline", text: "the dashboard does not answer; still trying" };
     live.dispatchEvent(new CustomEvent("status", { detail }));
   }

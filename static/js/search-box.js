@@ -40,8 +40,9 @@ class SearchBox extends HTMLElement {
 
   #show(found) {
     const isSame = found.length && found.map((one) => one.text).join("\n") === this.#found.map((one) => one.text).join("\n");
+    const chosen = this.#found[this.#at]?.text;
     this.#found = found;
-    if (isSame) return; // what the reader has chosen meanwhile stays chosen
+    if (isSame) return;
     this.#at = -1;
     this.list.replaceChildren(
       ...found.map((one, index) =>
@@ -56,6 +57,8 @@ class SearchBox extends HTMLElement {
     this.list.hidden = !found.length;
     this.input.setAttribute("aria-expanded", String(Boolean(found.length)));
     this.input.removeAttribute("aria-activedescendant");
+    const kept = found.findIndex((one) => one.text === chosen);
+    if (kept >= 0) this.#move(kept + 1); // what the reader has chosen meanwhile stays chosen
   }
 
   #press(press) {

@@ -10,6 +10,14 @@ export function rate(value) {
   return value >= 10 ? `${counts.format(value)}/s` : `${value.toFixed(1)}/s`;
 }
 
+// A value of a chart, as `measured` in dashboard/templatetags/screen.py.
+export function measured(value, unit) {
+  if (unit === "duration") return duration(value);
+  if (value === null || value === undefined) return "unknown";
+  if (unit === "count") return count(value);
+  return value >= 10 || !value ? `${counts.format(value)}/s` : `${Number(value.toPrecision(2))}/s`;
+}
+
 export function duration(ms) {
   if (ms === null || ms === undefined) return "–";
   if (ms < 1 && ms > 0) return `${(ms * 1000).toFixed(0)} µs`;

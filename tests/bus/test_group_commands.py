@@ -17,6 +17,7 @@ from bus.operations import Settlement
 from bus.publisher import Publisher
 from bus.streams import Client
 
+pytestmark = pytest.mark.django_db  # each is kept on the Activity page
 FAILURE = Failure("TimeoutError", "no")
 
 

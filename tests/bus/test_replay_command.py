@@ -17,6 +17,8 @@ from bus.publisher import Publisher
 from bus.streams import Client
 from bus.wire import Operation
 
+pytestmark = pytest.mark.django_db  # each is kept on the Activity page
+
 
 @pytest.fixture
 def keys(client: Client, publisher: Publisher) -> Iterator[Keys]:

@@ -188,6 +188,14 @@ def test_data_without_secrets_is_stored_as_it_was_written(data: Any) -> None:
     assert re.search(r"[:=]|\d{13}", json.dumps(data)) or MASKER.payload(raw, len(raw)) == raw
 
 
+@pytest.mark.parametrize("limit", [30, 60, 120])
+def test_json_within_a_text_that_is_cut_off_shows_no_secret(limit: int) -> None:
+    nested = json.dumps({"password": {"": CANARY, "z": CANARY, "\U00012a74": "x" * 300}})
+    raw = json.dumps({"text": nested}).encode()
+    assert len(raw) > 2 * limit
+    assert CANARY.encode() not in MASKER.payload(raw, limit)
+
+
 def everything_stored() -> str:
     """All that is in any table, as text."""
     found = []

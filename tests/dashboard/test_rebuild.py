@@ -25,7 +25,7 @@ from bus.streams import Client
 from bus.subscription import Retry, Subscription
 from bus.wire import Operation
 from dashboard import recorder as recording
-from dashboard.models import Attempt, Delivery, Partition, Recording, Rewind, Tally, Total
+from dashboard.models import Attempt, Delivery, Partition, Recording, Rewind, Rollup, Tally, Total, WorkerVersion
 from dashboard.models import Event as Stored
 from dashboard.models import Subscription as Said
 from dashboard.record import rebuild as rebuilding
@@ -35,7 +35,7 @@ from dashboard.recorder import Recorder
 from tests.conftest import RunWorker, WaitUntil
 from tests.dashboard.conftest import Record, is_recorded
 
-TABLES = (Partition, Stored, Delivery, Attempt, Said, Rewind, Tally, Total)
+TABLES = (Partition, Stored, Delivery, Attempt, Said, Rewind, Tally, Total, Rollup, WorkerVersion)
 WHO = "ann"
 
 

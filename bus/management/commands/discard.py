@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 from django.core.management.base import CommandParser
 
 from bus import control
 from bus.keys import Keys
-from bus.management.groups import LettersCommand, operator
+from bus.management.groups import Act, Keeper, LettersCommand, operator
 from bus.streams import Client
 
 
@@ -20,17 +21,22 @@ class Command(LettersCommand):
         parser.add_argument("--restore", action="store_true", help="bring back what was discarded")
 
     def act(self, client: Client, partitions: list[Keys], options: dict[str, Any]) -> None:
+        act = Act("restore" if options["restore"] else "discard", options["topic"], options["group"])
+        with nullcontext() if options["dry_run"] else Keeper.keep(act):
+            act.told = self._done(client, partitions, options)
+        self.say(act.told)
+
+    def _done(self, client: Client, partitions: list[Keys], options: dict[str, Any]) -> str:
         if options["restore"]:
             count = sum(_restore(client, keys, options["group"]) for keys in partitions)
-            self.say(f"{count} dead letters of {options['group']} restored")
-            return
+            return f"{count} dead letters of {options['group']} restored"
         count = 0
         for keys in partitions:
             for letters in self.batches(client, keys, options, count):
                 ids = [letter.id for letter in letters]
                 discard = control.discard(keys, options["group"], ids, who=operator())
                 count += len(ids) if options["dry_run"] else client.run(discard)
-        self.say(f"{count} dead letters of {options['group']} {'would be ' if options['dry_run'] else ''}discarded")
+        return f"{count} dead letters of {options['group']} {'would be ' if options['dry_run'] else ''}discarded"
 
 
 def _restore(client: Client, keys: Keys, group: str) -> int:

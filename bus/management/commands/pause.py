@@ -8,7 +8,7 @@ from django.core.management.base import CommandParser
 
 from bus import control
 from bus.keys import Keys
-from bus.management.groups import GroupCommand, operator
+from bus.management.groups import Act, GroupCommand, Keeper, operator
 from bus.streams import Client
 
 
@@ -21,5 +21,8 @@ class Command(GroupCommand):
 
     def act(self, client: Client, partitions: list[Keys], options: dict[str, Any]) -> None:
         group, reason = options["group"], options["reason"]
-        new = [client.run(control.pause(keys, group, who=operator(), reason=reason)) for keys in partitions]
-        self.say(f"{group} on {options['topic']} {'is paused' if any(new) else 'was paused before'}")
+        act = Act("pause", options["topic"], group, reason)
+        with Keeper.keep(act):
+            new = [client.run(control.pause(keys, group, who=operator(), reason=reason)) for keys in partitions]
+            act.told = f"{group} on {options['topic']} {'is paused' if any(new) else 'was paused before'}"
+        self.say(act.told)

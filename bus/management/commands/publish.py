@@ -11,6 +11,7 @@ from django.core.management.base import CommandParser
 import bus
 from bus.errors import DataInvalid
 from bus.management.base import BusCommand
+from bus.management.groups import Act, Keeper
 
 
 class Command(BusCommand):
@@ -26,7 +27,14 @@ class Command(BusCommand):
         parser.add_argument("--source", help="who publishes (default: BUS['source'])")
 
     def handle(self, **options: Any) -> None:
-        event = bus.publish(
+        act = Act("publish", options["topic"], filter={"type": options["type"], "key": options["key"] or ""})
+        with Keeper.keep(act):
+            event = self._published(options)
+            act.told, act.count, act.events = f"{event.type} published on {event.topic}", 1, [event.id]
+        self.say(f"published {event.type} on {event.topic}, partition {event.partition}: {event.id} at {event.entry}")
+
+    def _published(self, options: dict[str, Any]) -> bus.Event:
+        return bus.publish(
             options["topic"],
             options["type"],
             _parse(options["json"]),
@@ -34,7 +42,6 @@ class Command(BusCommand):
             id=options["id"],
             source=options["source"],
         )
-        self.say(f"published {event.type} on {event.topic}, partition {event.partition}: {event.id} at {event.entry}")
 
 
 def _parse(text: str) -> Any:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 from django.core.management.base import CommandError
 
 from bus import operations
 from bus.keys import Keys
-from bus.management.groups import LettersCommand, operator
+from bus.management.groups import Act, Keeper, LettersCommand, operator
 from bus.streams import Client
 
 
@@ -18,6 +19,14 @@ class Command(LettersCommand):
     )
 
     def act(self, client: Client, partitions: list[Keys], options: dict[str, Any]) -> None:
+        act = Act("replay", options["topic"], options["group"])
+        with nullcontext() if options["dry_run"] else Keeper.keep(act):
+            act.told, act.count, gone = self._done(client, partitions, options)
+        self.say(act.told)
+        if gone:
+            raise CommandError(f"{gone} could not be replayed, their events have left the stream; publish them anew")
+
+    def _done(self, client: Client, partitions: list[Keys], options: dict[str, Any]) -> tuple[str, int, int]:
         group, replayed, gone = options["group"], 0, 0
         for keys in partitions:
             ordered = bool(client.run(operations.keeps_order(keys, group)))
@@ -28,6 +37,5 @@ class Command(LettersCommand):
                 ids = [letter.id for letter in letters]
                 result = client.run(operations.replay(keys, group, ids, who=operator(), ordered=ordered))
                 replayed, gone = replayed + result.done, gone + len(result.gone)
-        self.say(f"{replayed} dead letters {'would be replayed' if options['dry_run'] else 'replayed'} to {group}")
-        if gone:
-            raise CommandError(f"{gone} could not be replayed, their events have left the stream; publish them anew")
+        told = f"{replayed} dead letters {'would be replayed' if options['dry_run'] else 'replayed'} to {group}"
+        return told, replayed, gone

@@ -8,7 +8,7 @@ from django.core.management.base import CommandParser
 
 from bus import control
 from bus.keys import Keys
-from bus.management.groups import GroupCommand, operator
+from bus.management.groups import Act, GroupCommand, Keeper, operator
 from bus.streams import Client
 
 
@@ -21,5 +21,8 @@ class Command(GroupCommand):
 
     def act(self, client: Client, partitions: list[Keys], options: dict[str, Any]) -> None:
         group, reason = options["group"], options["reason"]
-        was = [client.run(control.resume(keys, group, who=operator(), reason=reason)) for keys in partitions]
-        self.say(f"{group} on {options['topic']} {'goes on' if any(was) else 'was not paused'}")
+        act = Act("resume", options["topic"], group, reason)
+        with Keeper.keep(act):
+            was = [client.run(control.resume(keys, group, who=operator(), reason=reason)) for keys in partitions]
+            act.told = f"{group} on {options['topic']} {'goes on' if any(was) else 'was not paused'}"
+        self.say(act.told)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +12,7 @@ from django.core.management.base import CommandParser
 from bus import control, positions
 from bus.event import entry_ms
 from bus.keys import Keys
-from bus.management.groups import GroupCommand, operator
+from bus.management.groups import Act, GroupCommand, Keeper, operator
 from bus.streams import Client
 
 
@@ -32,6 +34,11 @@ class Command(GroupCommand):
         parser.add_argument("--dry-run", action="store_true", help="only say what would happen")
 
     def act(self, client: Client, partitions: list[Keys], options: dict[str, Any]) -> None:
+        act = Act("rewind", options["topic"], options["group"], options["reason"], {"to": options["to"]})
+        with nullcontext() if options["dry_run"] else Keeper.keep(act):
+            act.told = "; ".join(self._moved(client, partitions, options))
+
+    def _moved(self, client: Client, partitions: list[Keys], options: dict[str, Any]) -> Iterator[str]:
         group = options["group"]
         wanted = positions.parse(options["to"], now=datetime.now(UTC))
         for keys in partitions:
@@ -40,7 +47,9 @@ class Command(GroupCommand):
             if not options["dry_run"]:
                 moved = control.move(client, keys, group, after, who=operator(), reason=options["reason"])
                 before, after = moved.before, moved.after
-            self.say(_told(client, keys, before, after, dry_run=options["dry_run"]))
+            line = _told(client, keys, before, after, dry_run=options["dry_run"])
+            self.say(line)
+            yield line
 
 
 def _told(client: Client, keys: Keys, before: str, after: str, *, dry_run: bool) -> str:

@@ -101,6 +101,7 @@ def service_programs(listening: socket.socket) -> list[Program]:
     return [
         Program("web", ["web", "--fd", str(descriptor)], descriptors=[descriptor]),
         Program("recorder", ["recorder"]),
+        Program("replays", ["replays"]),
         *relay,
     ]
 

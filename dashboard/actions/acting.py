@@ -1,0 +1,49 @@
+"""Planning and doing a deed, the same way for page, API and command line: only who asks, and how, differs."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from bus.management.groups import connected
+from dashboard.actions.audit import Actor, Outcome, Wanted, perform
+from dashboard.actions.deeds import WAYS
+from dashboard.actions.models import Action
+from dashboard.actions.plan import Asked, Doing, Plan, Unclear, freeze, thaw
+from dashboard.actions.roles import Deed, Someone, Verdict, may
+
+
+class Proposal(NamedTuple):
+    """A plan, whether this user may carry it out, and the text that carries it out as it was shown."""
+
+    plan: Plan
+    verdict: Verdict
+    frozen: str
+
+
+def deed_of(word: str) -> Deed:
+    """The deed that an address names. Raises `Unclear`."""
+    found = next((deed for deed in WAYS if deed.value == word), None)
+    if found is None:
+        raise Unclear(f"expected one of {', '.join(deed.value for deed in WAYS)}, got {word[:40]!r}")
+    return found
+
+
+def propose(user: Someone, deed: Deed, asked: Asked) -> Proposal:
+    """What would be done. Changes nothing. Raises `BusError`."""
+    with connected() as client:
+        plan = WAYS[deed].plan(client, asked)
+    return Proposal(plan, may(user, deed, plan.topic), freeze(plan))
+
+
+def act(actor: Actor, deed: Deed, frozen: str, reason: str) -> Action:
+    """Do what was shown. Raises `Forbidden`, `Outdated` and other `BusError`s; all but a bad `frozen` are on record."""
+    held = thaw(frozen, deed)
+    topic, group = held["topic"], held["group"]
+    wanted = Wanted(deed, topic, group, reason, held["chosen"], held["count"])
+
+    def do(_action: Action) -> Outcome:
+        with connected() as client:
+            doing: dict[str, Any] = {"who": actor.name, "reason": reason, "frozen": held["frozen"]}
+            return WAYS[deed].do(Doing(client, topic, group, **doing))
+
+    return perform(actor, wanted, do)

@@ -1,0 +1,25 @@
+"""What a page says of a delivery's replays: which handed it back, what became of that, what replaced the event."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from django import template
+
+from dashboard.replays import editing, shown
+from dashboard.views.replays import WORDS
+
+register = template.Library()
+MAX_SHOWN: Final = 5
+
+
+@register.simple_tag
+def replays_of(event_id: str, lane: Mapping[str, Any] | None) -> dict[str, list[dict[str, Any]]]:
+    """Of the lane that is looked at, else of all of the event's."""
+    found = shown.of_event(event_id)
+    some = found.get(lane["group"], []) if lane else [one for of_group in found.values() for one in of_group]
+    return {
+        "replays": [{**one, "words": WORDS.get(one["fate"], one["fate"])} for one in some[:MAX_SHOWN]],
+        **editing.links_of(event_id),
+    }
