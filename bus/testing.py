@@ -34,9 +34,10 @@ MAX_DELIVERIES = 10_000
 class Memory(Publisher):
     """A bus without a server: keeps what is published, and delivers it when told to."""
 
-    def __init__(self, config: Config, subscriptions: Registry) -> None:
+    def __init__(self, config: Config, subscriptions: Registry, groups: Iterable[str] | None = None) -> None:
         super().__init__(config)
         self._subscriptions = subscriptions
+        self._groups = None if groups is None else tuple(groups)
         self._published: list[Event] = []
         self._delivered = 0
 
@@ -82,14 +83,14 @@ class Memory(Publisher):
         return self._partitions.setdefault(topic, partitions)
 
     def _wanting(self, event: Event) -> list[Subscription]:
-        groups = self._subscriptions.groups().items()
+        groups = self._subscriptions.groups(self._groups).items()
         return [s for (topic, _), some in groups if topic == event.topic for s in some if s.admits(event.type)]
 
 
 @contextmanager
-def memory(subscriptions: Registry = registry) -> Iterator[Memory]:
-    """Replace the bus of this process by one in memory, until the block ends."""
-    probe = Memory(Config(), subscriptions)
+def memory(subscriptions: Registry = registry, *, groups: Iterable[str] | None = None) -> Iterator[Memory]:
+    """Replace the bus of this process by one in memory, until the block ends. `groups`: only theirs are delivered."""
+    probe = Memory(Config(), subscriptions, groups)
     with bus.replaced(probe):
         yield probe
 

@@ -25,6 +25,10 @@ _ATTEMPTS: Final = (
     'SELECT "group", place, number, step, worker, started_ms, ended_ms, duration_us, error_class, message, traceback,'
     ' frame, log FROM dashboard_attempt WHERE event_id = %s ORDER BY "group", place LIMIT %s'
 )
+_HANDLERS: Final = (
+    "SELECT s.handlers FROM dashboard_subscription s JOIN dashboard_partition p ON p.id = s.partition_id"
+    ' WHERE p.topic = %s AND s."group" = %s ORDER BY s.id DESC LIMIT 1'
+)
 
 
 def event(event_id: str) -> dict[str, Any] | None:
@@ -55,6 +59,12 @@ def event(event_id: str) -> dict[str, Any] | None:
         "traceparent": row["traceparent"],
         "is_repeated": len(found) > 1,
     }
+
+
+def handlers_of(topic: str, group: str) -> list[str]:
+    """The functions that handle the topic for the group, as `module.function`, as its newest subscription says."""
+    found = rows(_HANDLERS, [topic, group])
+    return [str(name) for name in msgspec.json.decode(found[0]["handlers"] or "[]")] if found else []
 
 
 def readable(payload: bytes, *, is_whole: bool) -> tuple[Any, str]:

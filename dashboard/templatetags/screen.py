@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from django import template
+from django.http import HttpRequest
 from django.templatetags.static import static
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -77,9 +79,9 @@ def marks(lane: Mapping[str, Any]) -> SafeString:
     return format_html('<span class="{}" role="img" aria-label="{}" title="{}">{}</span>', kind, text, text, dots)
 
 
-@register.simple_tag
-def when(moment_ms: float | None) -> SafeString | str:
-    """A moment as `<time>`: its age now; scripts keep it current and follow the header's switch."""
+@register.simple_tag(takes_context=True)
+def when(context: Mapping[str, Any], moment_ms: float | None) -> SafeString | str:
+    """A moment as `<time>`, the way the reader chose (cookies `time` and `zone`); scripts keep it current."""
     if not moment_ms:
         return "–"
     moment = datetime.fromtimestamp(min(moment_ms, _LATEST_MS) / 1000, UTC)
@@ -88,8 +90,26 @@ def when(moment_ms: float | None) -> SafeString | str:
         moment.isoformat(timespec="milliseconds"),
         int(moment_ms),
         moment.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3],
-        age(moment_ms),
+        _as_chosen(context.get("request"), moment, moment_ms),
     )
+
+
+def _as_chosen(request: HttpRequest | None, moment: datetime, moment_ms: float) -> str:
+    cookies = request.COOKIES if request else {}
+    chosen = cookies.get("time")
+    if chosen not in ("utc", "local"):
+        return age(moment_ms)
+    shown = moment.astimezone(_zone(cookies.get("zone", "")) if chosen == "local" else UTC)
+    is_today = shown.date() == datetime.now(shown.tzinfo).date()
+    return shown.strftime("%H:%M:%S.%f")[:-3] if is_today else shown.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _zone(name: str) -> tzinfo:
+    """A browser's zone; UTC when it is none that is known here, and its script then corrects the page."""
+    try:
+        return ZoneInfo(name[:64])
+    except (KeyError, ValueError, OSError):  # not found, not a name, a folder
+        return UTC
 
 
 def age(moment_ms: float) -> str:

@@ -68,9 +68,7 @@ def _done(request: HttpRequest, was: Opened, text: str) -> HttpResponse:
 
 def _trouble(request: HttpRequest, error: BusError, context: dict[str, Any]) -> HttpResponse:
     status = 403 if isinstance(error, Forbidden) else 400
-    return render(
-        request, "replays/edit.html", {**context, "refused": " ".join(str(error).split())}, status=status
-    )
+    return render(request, "replays/edit.html", {**context, "refused": " ".join(str(error).split())}, status=status)
 
 
 def _context(request: HttpRequest, was: Opened, text: str) -> dict[str, Any]:

@@ -13,8 +13,13 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from dashboard import queries
+from dashboard.queries.groups import is_behind
+from dashboard.queries.language import quoted
 from dashboard.queries.overview import BEHIND_LAG, BEHIND_MS
 
+MOST_BEHIND: Final = 4
+MAX_EDGE: Final = 20
+MAX_FOCUS: Final = 700
 FIGURES: Final = (
     ("dead", "dead letter", "dead letters", "given up, waiting for you"),
     ("retrying", "retrying", "retrying", "failed, will be attempted again"),
@@ -34,6 +39,8 @@ PARTS: Final = {
     "topics": "overview/_topics.html",
     "groups": "overview/_groups.html",
     "recent": "overview/_recent.html",
+    "behind": "overview/_behind.html",
+    "edge": "overview/_edge.html",
 }
 
 
@@ -74,7 +81,36 @@ def _context(request: HttpRequest) -> dict[str, Any]:
             group for group in overview["groups"] if not trouble or _in_trouble(group, trouble, overview["now_ms"])
         ],
         "trouble": trouble,
+        "behind": _behind() if overview["figures"]["behind"] else [],
+        "most_behind": MOST_BEHIND,
+        "edge": followed(request.GET.get("focus", "")),
     }
+
+
+def _behind() -> list[dict[str, Any]]:
+    """Who is behind, the furthest first, with the time by which each will have caught up."""
+    return sorted(filter(is_behind, queries.groups()["groups"]), key=lambda row: -(row["lag"] or 0))
+
+
+def followed(focus: str) -> dict[str, Any] | None:
+    """What is selected on the map (`group TOPIC NAME`, `topic NAME`, `source NAME`) and its newest events."""
+    kind, _, name = focus[:MAX_FOCUS].partition(" ")
+    topic, _, group = name.partition(" ")
+    asked = {"group": ("group", group, topic), "topic": ("", "", topic), "source": ("source", name, None)}.get(kind)
+    if asked is None or not topic:
+        return None
+    field, value, of_topic = asked
+    text = f"{field}:{quoted(value)}" if field else ""
+    try:
+        rows = queries.search(queries.parse(text), topic=of_topic, limit=MAX_EDGE)["rows"]
+    except queries.QueryInvalid:
+        return None
+    shown = [{**row, "lane": _lane(row["lanes"], group)} for row in rows]
+    return {"kind": kind, "name": name, "topic": of_topic or "", "group": group, "rows": shown, "query": text}
+
+
+def _lane(lanes: Iterable[Mapping[str, Any]], group: str) -> Mapping[str, Any] | None:
+    return next((lane for lane in lanes if lane["group"] == group), None)
 
 
 def _sums(topic: str, groups: Iterable[Mapping[str, Any]]) -> dict[str, int | None]:

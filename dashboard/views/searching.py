@@ -20,6 +20,8 @@ from dashboard.queries.fields import FIELDS
 from dashboard.queries.language import quoted, says, toggled
 
 SHORTHANDS: Final = ("type", "key", "state", "group")  # parameters of their own: `?state=dead` is `?q=state:dead`
+BESIDE: Final = ("show", "since_time", "from")  # where a topic's page begins: `dashboard.views.topics`
+MAX_BESIDE: Final = 600
 QUICK_STATES: Final = ("dead", "retrying", "running", "waiting")
 EXAMPLES: Final = (
     ("state:dead since:24h", "what was given up since yesterday"),
@@ -46,13 +48,18 @@ def query_text(request: HttpRequest) -> str:
     return " ".join([given, *said] if given else said)
 
 
-def searched(request: HttpRequest, *, topic: str | None = None) -> dict[str, Any]:
-    """The box's text, the page of events or the error, and where the page's links lead."""
+def searched(request: HttpRequest, *, topic: str | None = None, since: str = "") -> dict[str, Any]:
+    """The box's text, the page of events or the error, and where the page's links lead.
+
+    `since`: from this moment on, oldest first; it stands beside the query, not in it.
+    """
     text, before = query_text(request), request.GET.get("before")
+    beside = {name: value for name in BESIDE if (value := request.GET.get(name, "")[:MAX_BESIDE])}
     try:
         sight = Sight(request.user)
         query = sight.check(queries.parse(text), topic or "")
-        found = queries.search(query, topic=topic, mark=before)
+        asked = queries.parse(f"{text} since:{quoted(since)}") if since else query
+        found = queries.search(asked, topic=topic, mark=before, oldest_first=bool(since))
         page, error = {**found, "rows": sight.of(found["rows"])}, None
     except QueryInvalid as invalid:
         query, page, error = Query(text), dict(_NO_EVENTS), _shown(invalid)
@@ -61,11 +68,11 @@ def searched(request: HttpRequest, *, topic: str | None = None) -> dict[str, Any
         "page": page,
         "error": error,
         "is_later_page": bool(before),
-        "older": urlencode({**({"q": text} if text else {}), "before": page["next"] or ""}),
+        "older": urlencode({**({"q": text} if text else {}), **beside, "before": page["next"] or ""}),
         "without": _without(query) if not page["rows"] else [],
         "export": urlencode({"q": text, **({"topic": topic} if topic else {})}),
         "states": [_quick(text, state) for state in QUICK_STATES],
-        "live": None if before or error else live_filter(query),
+        "live": None if before or error or beside else live_filter(query),
     }
 
 

@@ -14,12 +14,16 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
+import bus
+from bus import server
 from dashboard import queries
 from dashboard.actions.sight import Sight
-from dashboard.queries.fields import TEXT
+from dashboard.queries.event import handlers_of
 from dashboard.queries.language import quoted
+from dashboard.views.copying import copies
 
-TABS: Final = (("Flow", "flow"), ("Timeline", "timeline"), ("List", "list"))
+TABS: Final = (("Flow", "flow"), ("Timeline", "timeline"), ("Sequence", "sequence"), ("List", "list"))
+LIST_PAGE: Final = 200  # events
 # Worst first: what the summary says first, and what is selected when the address selects nothing.
 SUMMARY: Final = (
     ("dead", "dead"),
@@ -34,27 +38,29 @@ TROUBLE: Final = ("dead", "lost", "retrying")
 
 @require_safe
 def trace(request: HttpRequest, correlation_id: str) -> HttpResponse:
-    """The trace in three views over one selection; tab and selection are in the address."""
+    """The trace in four views over one selection; view and selection are in the address."""
     found = Sight(request.user).of(_trace(correlation_id))
-    tab = request.GET.get("tab", "flow")
     selected = _selected(found, request.GET)
-    return render(request, "traces/detail.html", {**_context(found, tab), **_seen(request, _detail(**selected))})
+    detail = _detail(Sight(request.user), **selected)
+    context = {**_context(found, _view(request)), **_listed(found, request), **detail}
+    return render(request, "traces/detail.html", context)
 
 
 @require_safe
 def panel(request: HttpRequest, correlation_id: str) -> HttpResponse:
     """The side panel for `?event=…&group=…`, as a fragment."""
     event_id, group = request.GET.get("event", ""), request.GET.get("group", "")
-    context = _seen(request, _detail(event=event_id, group=group))
+    context = _detail(Sight(request.user), event=event_id, group=group)
     if context["detail"] is None or context["detail"]["correlation_id"] != correlation_id:
         return render(request, "traces/_panel_missing.html", {"event": event_id})
-    return render(request, "traces/_panel.html", {**context, "tab": request.GET.get("tab", "flow")})
+    return render(request, "traces/_panel.html", {**context, "tab": _view(request)})
 
 
 @require_safe
 def listing(request: HttpRequest, correlation_id: str) -> HttpResponse:
     """The list view again, as a fragment."""
-    return render(request, "traces/_list.html", {"trace": Sight(request.user).of(_trace(correlation_id))})
+    found = Sight(request.user).of(_trace(correlation_id))
+    return render(request, "traces/_list.html", {"trace": found, **_listed(found, request)})
 
 
 @require_safe
@@ -66,30 +72,40 @@ def event(request: HttpRequest, event_id: str) -> HttpResponse:
     return redirect(_address(found, group=request.GET.get("group") or _worst(found["lanes"])))
 
 
-@require_safe
-def find(request: HttpRequest) -> HttpResponse:
-    """From a pasted id to its trace, or words that help."""
-    wanted = request.GET.get("id", "").strip().strip("\"'")[:600]
-    found = queries.event(wanted) if wanted else None
-    if found is not None:
-        return redirect(_address(found, group=_worst(found["lanes"])))
-    if wanted and queries.trace(wanted) is not None:
-        return redirect(reverse("trace", args=[wanted]))
-    if _is_query(wanted):
-        return redirect(f"{reverse('search')}?{urlencode({'q': wanted})}")
-    return _not_found(request, wanted) if wanted else render(request, "find.html", {"wanted": ""})
-
-
-def _is_query(wanted: str) -> bool:
-    """Whether it says a field, so that it is no id."""
-    try:
-        return any(term.field != TEXT for term in queries.parse(wanted).terms)
-    except queries.QueryInvalid:
-        return False
-
-
 def _not_found(request: HttpRequest, wanted: str) -> HttpResponse:
     return render(request, "find.html", {"wanted": wanted, "wanted_quoted": quoted(wanted[:200])}, status=404)
+
+
+def _view(request: HttpRequest) -> str:
+    """The view that the address names; `tab` is what it was called in older addresses."""
+    wanted = request.GET.get("view") or request.GET.get("tab", "")
+    return wanted if wanted in {picture for _, picture in TABS} else "flow"
+
+
+def _listed(found: Mapping[str, Any], request: HttpRequest) -> dict[str, Any]:
+    """The events that one page of the list shows, from `?from=` on, and where the pages beside it begin."""
+    events = found["events"]
+    start = request.GET.get("from", "")
+    first = int(start) if start.isascii() and start.isdigit() and len(start) < 7 else _page_of(request, events)
+    shown = events[first : first + LIST_PAGE]
+    return {
+        "listed": {
+            "events": shown,
+            "first": first + 1,
+            "last": first + len(shown),
+            "of": len(events),
+            "step": LIST_PAGE,
+            "before": max(first - LIST_PAGE, 0) if first else None,
+            "after": first + LIST_PAGE if first + LIST_PAGE < len(events) else None,
+        }
+    }
+
+
+def _page_of(request: HttpRequest, events: Iterable[Mapping[str, Any]]) -> int:
+    """Where the page begins that holds the selected event."""
+    wanted = request.GET.get("event")
+    at = next((at for at, event in enumerate(events) if event["id"] == wanted), 0)
+    return at // LIST_PAGE * LIST_PAGE
 
 
 def _trace(correlation_id: str) -> dict[str, Any]:
@@ -97,6 +113,11 @@ def _trace(correlation_id: str) -> dict[str, Any]:
     if found is None:
         raise Http404(f"no trace {correlation_id}")
     return found
+
+
+def address_of(found: Mapping[str, Any]) -> str:
+    """The trace of an event, with the lane selected that the reader came for."""
+    return _address(found, group=_worst(found["lanes"]))
 
 
 def _worst(lanes: Iterable[Mapping[str, Any]]) -> str:
@@ -114,8 +135,8 @@ def _context(found: dict[str, Any], tab: str) -> dict[str, Any]:
     return {
         "trace": found,
         "root": found["events"][0],
-        "tab": tab if tab in {name for _, name in TABS} else "flow",
-        "tabs": [(urlencode({"tab": name}), words, name) for words, name in TABS],
+        "tab": tab,
+        "tabs": [(urlencode({"view": name}), words, name) for words, name in TABS],
         "summary": summary(found["summary"]),
     }
 
@@ -141,12 +162,16 @@ def _selected(found: Mapping[str, Any], query: Mapping[str, str]) -> dict[str, s
     return {"event": found["events"][0]["id"], "group": ""}
 
 
-def _seen(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    return {**context, "detail": Sight(request.user).of(context["detail"])}
-
-
-def _detail(*, event: str, group: str) -> dict[str, Any]:
-    detail = queries.event(event) if event else None
+def _detail(sight: Sight, *, event: str, group: str) -> dict[str, Any]:
+    detail = sight.of(queries.event(event)) if event else None
     lanes = detail["lanes"] if detail else []
     lane = next((lane for lane in lanes if lane["group"] == group), None)
-    return {"detail": detail, "lane": lane, "chosen": {"event": event, "group": group if lane else ""}}
+    texts = _copies(detail, lane) if detail and not detail.get("payload_hidden") else []
+    return {"detail": detail, "lane": lane, "copies": texts, "chosen": {"event": event, "group": group if lane else ""}}
+
+
+def _copies(detail: Mapping[str, Any], lane: Mapping[str, Any] | None) -> list[dict[str, str]]:
+    config = bus.config()
+    handlers = handlers_of(detail["topic"], lane["group"]) if lane else []
+    url = config.url or server.address(config.data_folder)
+    return copies(detail, lane, handlers=handlers, url=url, prefix=config.prefix)

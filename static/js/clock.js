@@ -24,8 +24,8 @@ function clockText(ms, utc) {
   const moment = new Date(ms);
   const shifted = utc ? moment : new Date(ms - moment.getTimezoneOffset() * 60_000);
   const iso = shifted.toISOString();
-  const today = new Date(now()).toDateString() === moment.toDateString();
-  return today ? iso.slice(11, 23) : `${iso.slice(0, 10)} ${iso.slice(11, 19)}`;
+  const day = (at) => (utc ? new Date(at).toISOString().slice(0, 10) : new Date(at).toDateString());
+  return day(now()) === day(ms) ? iso.slice(11, 23) : `${iso.slice(0, 10)} ${iso.slice(11, 19)}`;
 }
 
 function momentText(ms) {
@@ -52,6 +52,12 @@ export function showTimes(within = document) {
     text(node, duration(Math.max(0, now() - Number(node.dataset.since))));
 }
 
+// Remembered with the zone, so that the server renders the next page's times that way.
+export function showTimesAs(chosen) {
+  write("time", chosen);
+  choose(chosen);
+}
+
 function choose(chosen) {
   mode = chosen;
   root.dataset.time = mode;
@@ -63,11 +69,10 @@ function choose(chosen) {
 
 document.querySelector('[data-switch="time"]')?.addEventListener("click", (click) => {
   const button = click.target.closest("button");
-  if (!button) return;
-  write("time", button.value);
-  choose(button.value);
+  if (button) showTimesAs(button.value);
 });
 
+write("zone", zone());
 choose(mode);
 setInterval(() => document.hidden || showTimes(), 500);
 document.addEventListener("htmx:afterSettle", (settled) => showTimes(settled.target));

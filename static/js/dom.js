@@ -18,6 +18,7 @@ function fill(node, attributes, children) {
 
 // Writes only what differs: an untouched attribute costs no style or layout work.
 export function set(node, name, value) {
+  if (!node) return;
   if (value === null || value === undefined || value === false) node.removeAttribute(name);
   else if (node.getAttribute(name) !== String(value)) node.setAttribute(name, value);
 }
@@ -52,11 +53,14 @@ export class Keyed {
     Object.assign(this, { parent, make, update, nodes: new Map() });
   }
 
-  show(items) {
+  // `fresh`: what is there already has not changed, so only new elements are filled.
+  show(items, { fresh = false } = {}) {
+    this.items = items;
     const gone = new Set(this.nodes.keys());
     for (const item of items) {
       gone.delete(item.key);
       let node = this.nodes.get(item.key);
+      if (node && fresh) continue;
       if (!node) {
         node = this.make(item);
         this.nodes.set(item.key, node);

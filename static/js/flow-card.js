@@ -44,6 +44,7 @@ export function updateCard(card, node, start) {
   const place = `key ${event.key ?? "none"} · topic ${event.topic} · partition ${event.partition} · entry ${event.entry}`;
   set(card, "aria-label", type);
   card.classList.toggle("ghost", Boolean(event.ghost));
+  card.classList.toggle("later", Boolean(event.later));
   card.classList.toggle("forgotten", Boolean(event.forgotten_ms));
   const [name, at, key] = card.firstChild.children;
   text(name, type);
@@ -75,19 +76,22 @@ function updateFoot(card, { event, lanes }) {
   card.classList.toggle("lonely", !lanes.length);
 }
 
-function updateFold(card, { events }) {
-  const lanes = events.flatMap((event) => event.lanes);
-  const bad = lanes.filter((lane) => lane.state === "dead" || lane.state === "lost").length;
-  const open = lanes.filter(
-    (lane) => !["succeeded", "skipped", "discarded", "dead", "lost"].includes(lane.state),
-  ).length;
+// "× 180 succeeded" where all ended alike, else how many of what.
+function updateFold(card, { events, open }) {
+  const counts = new Map();
+  for (const lane of events.flatMap((event) => event.lanes)) counts.set(lane.state, (counts.get(lane.state) ?? 0) + 1);
+  const [only] = counts.size === 1 ? [...counts.keys()] : ["more"];
   const [title, note] = card.firstChild.children;
-  text(title, `× ${count(events.length)} more ${events[0].type}`);
-  const parts = [
-    bad && `${count(bad)} dead`,
-    open && `${count(open)} open`,
-    `${count(lanes.length - bad - open)} done`,
-  ].filter(Boolean);
-  text(note, `${parts.join(" · ")} · show all`);
-  card.classList.toggle("state-dead", bad > 0);
+  const many = count(events.length);
+  text(title, open ? `Fold ${many} ${events[0].type || "events"}` : `× ${many} ${only}`);
+  const parts = [...counts].sort((a, b) => rank(a[0]) - rank(b[0])).map(([state, n]) => `${count(n)} ${state}`);
+  const told = counts.size > 1 ? [events[0].type, ...parts.slice(0, 3)] : [events[0].type];
+  text(note, open ? "shown above" : `${told.join(" · ")} · show all`);
+  set(card.firstChild, "aria-expanded", String(open));
+  card.classList.toggle("state-dead", !open && (counts.has("dead") || counts.has("lost")));
+}
+
+function rank(state) {
+  const at = WORST.indexOf(state);
+  return at < 0 ? WORST.length : at;
 }

@@ -2,29 +2,32 @@
 import { showTimes } from "./clock.js";
 import { h, Keyed, set, svg } from "./dom.js";
 import { makeCard, updateCard } from "./flow-card.js";
-import { CARD, elbow, extent, FlowLayout, port, turn } from "./flow-layout.js";
+import { extent, FlowLayout } from "./flow-layout.js";
+import { edges, inView, viewOf } from "./flow-view.js";
 import { MiniMap } from "./mini-map.js";
 import { panAndZoom } from "./pan-zoom.js";
 import { neighbour } from "./trace-keys.js";
 import { cards, foldsAround, pathTo, stops, worstOf } from "./trace-model.js";
 
-const MOST = 300; // cards drawn; the list has all
-
 class FlowGraph extends HTMLElement {
   #layout = new FlowLayout();
-  #unfolded = new Set();
+  #troubled = new Set();
   #cards = [];
   #stops = [];
+  #drawn = null;
+  #selected = null;
+  #path = new Set();
 
   connectedCallback() {
     this.page = this.closest("trace-page");
     this.#build();
-    this.page.addEventListener("trace", () => this.#show());
+    for (const name of ["trace", "moment", "fold", "tab"]) this.page.addEventListener(name, () => this.#show());
     this.page.addEventListener("select", () => this.#reveal());
     this.addEventListener("click", (click) => this.#click(click));
     this.addEventListener("keydown", (press) => this.#press(press));
     document.addEventListener("keydown", (press) => this.#enter(press));
     this.#show();
+    if (new URLSearchParams(location.search).has("event")) this.#reveal();
   }
 
   #build() {
@@ -32,30 +35,47 @@ class FlowGraph extends HTMLElement {
     this.nodes = h("div", { class: "nodes", role: "group", "aria-label": "Events and groups; arrow keys move" });
     this.scene = h("div", { class: "scene" }, this.edges, this.nodes);
     this.scroller = h("div", { class: "scroller" }, this.scene);
-    this.notes = h("p", { class: "graph-note note", hidden: "" });
     this.mini = new MiniMap(this.scroller, this.scene);
     const tools = panAndZoom(this.scroller, this.scene, () => this.#tidy());
-    this.append(this.scroller, this.notes, this.mini.canvas, tools);
+    this.append(this.scroller, this.mini.canvas, tools);
     this.cardNodes = new Keyed(this.nodes, makeCard, (node, item) => this.#place(node, item));
     this.edgeNodes = new Keyed(this.edges, () => svg("path", { class: "edge" }), drawEdge);
+    this.scroller.addEventListener("scroll", () => this.#moved(), { passive: true });
+    new ResizeObserver(() => this.#draw()).observe(this.scroller);
   }
 
   #show() {
-    const { trace } = this.page;
-    const all = cards(trace, this.#unfolded);
-    this.#cards = all.slice(0, MOST);
+    if (this.page.dataset.tab !== "flow") return;
+    const { shown, unfolded } = this.page;
+    this.#cards = cards(shown, unfolded, this.#troubled);
     this.#stops = stops(this.#cards);
+    this.#findSelected();
     this.places = this.#layout.place(this.#cards);
-    this.start = trace.events[0].at_ms ?? trace.events.find((event) => event.at_ms)?.at_ms;
+    this.start = shown.events[0].at_ms ?? shown.events.find((event) => event.at_ms)?.at_ms;
     const { width, height } = extent(this.places);
     this.scene.style.width = `${width + 48}px`;
     this.scene.style.height = `${height + 48}px`;
-    this.cardNodes.show(this.#cards);
-    this.edgeNodes.show(this.#cards.filter((card) => card.parent).map((card) => this.#edge(card)));
-    this.notes.hidden = all.length <= MOST;
-    this.notes.textContent = `drawing ${MOST} of ${all.length} events; the list has all`;
     this.mini.show(this.#cards.map((card) => ({ ...this.places.get(card.key), state: worstOf(card) })));
-    this.#mark(false);
+    this.#draw();
+    showTimes(this.nodes);
+  }
+
+  // Only what is in view, a little around it, and what is selected or has the focus, is in the page.
+  #draw({ fresh = false } = {}) {
+    if (!this.places || !this.scroller.clientWidth) return;
+    const view = viewOf(this.scroller, this.scene);
+    this.#path = pathTo(this.#selected);
+    const held = new Set([this.#selected?.card.key, document.activeElement?.closest("[data-key]")?.dataset.key]);
+    const seen = (card) => held.has(card.key) || inView(this.places.get(card.key), view);
+    this.#drawn = view;
+    this.cardNodes.show(this.#cards.filter(seen), { fresh });
+    this.edgeNodes.show(edges(this.#cards, this.places, view));
+    this.#markEdges();
+  }
+
+  #moved() {
+    if (this.#drawn?.holds(this.scroller, this.scene)) return;
+    this.#draw({ fresh: true });
     showTimes(this.nodes);
   }
 
@@ -64,14 +84,7 @@ class FlowGraph extends HTMLElement {
     node.style.transform = `translate(${x}px, ${y}px)`;
     node.style.height = `${height}px`;
     updateCard(node, card, this.start);
-  }
-
-  #edge(card) {
-    const from = this.places.get(card.parent.key);
-    const to = this.places.get(card.key);
-    const [y1, y2] = [from.y + port(card.parent, card.via), to.y + CARD.head / 2];
-    const path = elbow(from.x + CARD.width, y1, to.x, y2, turn(card.parent, card.via, y2 > y1));
-    return { key: card.key, path };
+    this.#markNode(node);
   }
 
   #tidy() {
@@ -79,37 +92,41 @@ class FlowGraph extends HTMLElement {
     this.#show();
   }
 
-  get #selected() {
+  #findSelected() {
     const { event, group } = this.page.selection;
-    return this.#stops.find((stop) => stop.card.event.id === event && (stop.group ?? "") === (group ?? ""));
+    const here = (stop) => stop.card.event.id === event && stop.card.kind === "event";
+    this.#selected = this.#stops.find((stop) => here(stop) && (stop.group ?? "") === (group ?? ""));
   }
 
-  #mark(reveal) {
-    const selected = this.#selected;
-    const path = pathTo(selected);
-    const focus = selected ?? this.#stops[0];
-    for (const node of this.nodes.querySelectorAll("[data-stop]")) {
-      const here = node.dataset.stop === selected?.key;
-      set(node, "aria-current", here ? "true" : null);
-      set(node, "tabindex", node.dataset.stop === focus?.key ? 0 : -1);
-      node.classList.toggle("on-path", path.has(node.dataset.stop));
+  #markNode(node) {
+    const focus = this.#selected ?? this.#stops[0];
+    for (const button of node.querySelectorAll("[data-stop]")) {
+      const { stop } = button.dataset;
+      set(button, "aria-current", stop === this.#selected?.key ? "true" : null);
+      set(button, "tabindex", stop === focus?.key ? 0 : -1);
+      button.classList.toggle("on-path", this.#path.has(stop));
     }
+  }
+
+  #markEdges() {
     for (const [key, edge] of this.edgeNodes.nodes) {
-      if (edge.classList.toggle("on-path", path.has(key))) this.edges.append(edge); // above the others
+      const on = this.#path.has(key);
+      if (on !== edge.classList.contains("on-path") && edge.classList.toggle("on-path", on)) this.edges.append(edge);
     }
-    if (reveal && selected && !this.hidden)
-      this.#node(selected)?.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
 
   // What is selected from elsewhere may be folded away: unfold down to it.
   #reveal() {
-    for (let folds = []; !this.#selected;) {
-      folds = foldsAround(this.#cards, this.page.trace, this.page.selection.event);
+    this.#findSelected();
+    for (let folds = []; !this.#selected; ) {
+      folds = foldsAround(this.#cards, this.page.shown, this.page.selection.event);
       if (!folds.length) break;
-      for (const key of folds) this.#unfolded.add(key);
-      this.#show();
+      for (const key of folds) this.page.unfold(key);
+      if (this.page.dataset.tab !== "flow") return;
     }
-    this.#mark(true);
+    this.#draw();
+    if (this.page.dataset.tab === "flow" && this.#selected)
+      this.#node(this.#selected)?.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
 
   #node(stop) {
@@ -120,10 +137,8 @@ class FlowGraph extends HTMLElement {
     const button = click.target.closest("[data-stop]");
     const stop = button && this.#stops.find((one) => one.key === button.dataset.stop);
     if (!stop) return;
-    if (stop.card.kind === "fold") {
-      this.#unfolded.add(stop.key);
-      this.#show();
-    } else this.page.select(stop.card.event.id, stop.group ?? "");
+    if (stop.card.kind === "fold") this.page[stop.card.open ? "fold" : "unfold"](stop.key);
+    else this.page.select(stop.card.event.id, stop.group ?? "");
   }
 
   #press(press) {
@@ -131,6 +146,7 @@ class FlowGraph extends HTMLElement {
     const to = at < 0 ? null : neighbour(this.#stops, at, press.key);
     if (!to) return;
     press.preventDefault();
+    if (!this.#node(to)) this.cardNodes.show([...this.cardNodes.items, to.card]);
     this.#node(to)?.focus();
   }
 
@@ -142,8 +158,9 @@ class FlowGraph extends HTMLElement {
   }
 }
 
-function drawEdge(node, { path }) {
+function drawEdge(node, { path, later }) {
   set(node, "d", path);
+  node.classList.toggle("later", later);
 }
 
 customElements.define("flow-graph", FlowGraph);

@@ -46,10 +46,12 @@ function showMarks(marks, lane) {
 }
 
 function showDetail(node, lane) {
-  const running = lane.state === "running" ? (lane.attempts.at(-1)?.started_ms ?? lane.delivered_ms) : null;
+  const running = lane.state === "running" && !lane.asOf ? (lane.attempts.at(-1)?.started_ms ?? lane.delivered_ms) : null;
   set(node, "data-due", lane.state === "retrying" && lane.due_ms ? lane.due_ms : null);
   set(node, "data-since", running);
   if (node.dataset.due || running) return; // the clock writes these
+  const past = lane.asOf && lane.state === "running" && lane.asOf - (lane.attempts.at(-1)?.started_ms ?? lane.asOf);
+  if (past) return text(node, duration(past));
   text(node, lane.duration_us ? duration(lane.duration_us / 1000) : lane.state === "waiting" ? lane.note : "");
 }
 

@@ -46,8 +46,7 @@ export class FlowLayout {
       };
       if (!old) {
         place.y = freeFrom(wanted, place.height, column, this.shape.gapY);
-        column.push(place);
-        column.sort((a, b) => a.y - b.y);
+        insert(column, place);
         this.#places.set(card.key, place);
       }
       last.set(card.depth, place.y + place.height + this.shape.gapY);
@@ -71,18 +70,33 @@ export class FlowLayout {
         continue;
       }
       place.height = this.shape.height(card);
-      columns.set(
-        card.depth,
-        [...(columns.get(card.depth) ?? []), place].sort((a, b) => a.y - b.y),
-      );
+      if (columns.has(card.depth)) columns.get(card.depth).push(place);
+      else columns.set(card.depth, [place]);
     }
+    for (const column of columns.values()) column.sort((a, b) => a.y - b.y);
     return columns;
   }
 }
 
+// How many places of a column, which is in order, begin above `y`.
+function above(column, y) {
+  let [low, high] = [0, column.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (column[middle].y < y) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+function insert(column, place) {
+  column.splice(above(column, place.y), 0, place);
+}
+
 function freeFrom(wanted, tall, column, gap) {
   let y = wanted;
-  for (const taken of column) {
+  for (let at = Math.max(0, above(column, wanted) - 1); at < column.length; at++) {
+    const taken = column[at];
     if (taken.y + taken.height + gap <= y) continue;
     if (taken.y - gap >= y + tall) break;
     y = taken.y + taken.height + gap;

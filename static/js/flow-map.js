@@ -21,6 +21,11 @@ class FlowMap extends HTMLElement {
     this.addEventListener("keydown", (press) => press.key === "Escape" && this.#follow(null));
     this.addEventListener("pointerleave", () => this.#show());
     this.page.addEventListener("overview", () => this.#show());
+    this.page.addEventListener("click", (click) => {
+      if (!click.target.closest("[data-unfollow]")) return;
+      click.preventDefault();
+      this.#follow(null);
+    });
     this.#show();
   }
 
@@ -52,10 +57,11 @@ class FlowMap extends HTMLElement {
     const cardKey = edge.card ? `topic ${edge.card}` : edge.from;
     const from = this.places.get(cardKey);
     const to = this.places.get(edge.to);
-    const row = this.map.cards.find((card) => card.key === cardKey).rows.findIndex((one) => one.key === edge.from);
+    const { rows } = this.map.cards.find((card) => card.key === cardKey);
+    const row = rows.findIndex((one) => one.key === edge.from);
     const y = from.y + (row < 0 ? MAP.small / 2 : MAP.head + MAP.row * (row + 0.5));
     const back = to.x <= from.x;
-    return { ...edge, back, path: curve(from.x + from.width, y, to.x, to.y + MAP.head / 2) };
+    return { ...edge, back, worst: rows[row]?.worst, path: curve(from.x + from.width, y, to.x, to.y + MAP.head / 2) };
   }
 
   #click(click) {
@@ -71,6 +77,7 @@ class FlowMap extends HTMLElement {
     else address.searchParams.delete("focus");
     history.replaceState(null, "", address);
     this.#mark();
+    this.page.dispatchEvent(new Event("follow"));
   }
 
   #mark() {
@@ -94,7 +101,7 @@ function drawEdge(node, edge) {
   set(
     node,
     "class",
-    `edge${edge.back ? " back" : ""}${edge.rate > 0.05 ? "" : " idle"}${node.classList.contains("lit") ? " lit" : ""}`,
+    `edge${edge.back ? " back" : ""} worst-${edge.worst ?? "well"}${edge.rate > 0.05 ? "" : " idle"}${node.classList.contains("lit") ? " lit" : ""}`,
   );
   node.style.strokeWidth = `${(1.25 + Math.log10(1 + edge.rate) * 1.6).toFixed(2)}px`;
 }

@@ -1,20 +1,20 @@
 // The keyboard: page keys, and j / k / Enter / Esc in tables. Never while somebody types.
 import { switchTheme } from "./theme.js";
 
-const PAGES = { o: "/", t: "/topics/", c: "/consumers/", d: "/dead/", f: "/search/", s: "/system/", a: "/activity/" };
+const GO_MS = 1200;
 let waitsForPage = 0;
 
-function typing(target) {
-  return target.closest("input, select, textarea, dialog[open]");
+export function typing(target) {
+  return target instanceof Element && target.closest("input, select, textarea, [contenteditable], dialog[open]");
 }
 
 function press(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
   if (event.key === "Escape") return leave(event.target);
   if (typing(event.target)) return;
-  if (Date.now() - waitsForPage < 1200 && PAGES[event.key]) return location.assign(PAGES[event.key]);
-  waitsForPage = event.key === "g" ? Date.now() : 0;
-  const action = ACTIONS[event.key];
+  const goes = Date.now() - waitsForPage < GO_MS;
+  waitsForPage = event.key === "g" && !goes ? Date.now() : 0;
+  const action = goes ? () => go(event.key) : ACTIONS[event.key];
   if (action && action() !== false) event.preventDefault();
 }
 
@@ -27,6 +27,12 @@ const ACTIONS = {
   Enter: open,
 };
 
+// The links of the header say which key is theirs.
+function go(key) {
+  const link = [...document.querySelectorAll("[data-go]")].find((one) => one.dataset.go === key);
+  return link ? location.assign(link.href) : false;
+}
+
 function find() {
   const box = document.querySelector('[data-key="/"]');
   box?.focus();
@@ -35,11 +41,13 @@ function find() {
 
 function leave(target) {
   if (target.matches("input")) target.blur();
-  else document.querySelector("tr.current")?.classList.remove("current");
+  else document.querySelector(".current[data-row], tr.current")?.classList.remove("current");
 }
 
 function rows() {
-  return [...document.querySelectorAll("table[data-rows] tbody tr")].filter((row) => row.offsetParent);
+  return [...document.querySelectorAll("[data-rows] > tbody > tr, [data-rows] > li")].filter(
+    (row) => row.offsetParent && !row.matches(".opened-row"),
+  );
 }
 
 function step(by) {
@@ -56,7 +64,7 @@ function step(by) {
 function open() {
   const focused = document.activeElement;
   if (focused && focused.matches("a, button, summary, [tabindex='0']")) return false;
-  const link = document.querySelector("tr.current a");
+  const link = document.querySelector(".current a");
   return link ? link.click() : false;
 }
 

@@ -46,7 +46,7 @@ class LiveTail extends HTMLElement {
       !this.#paused &&
       this.scroller.scrollTop < 8 &&
       !this.body.matches(":hover") &&
-      !this.body.querySelector("tr.current")
+      !this.body.querySelector("tr.current, tr.opened-row")
     );
   }
 
@@ -126,6 +126,10 @@ class LiveTail extends HTMLElement {
   #toTop() {
     if (this.#paused) this.#setPaused(false);
     this.body.querySelector("tr.current")?.classList.remove("current");
+    for (const opened of this.body.querySelectorAll("tr.opened-row")) {
+      set(opened.previousElementSibling.querySelector("[data-row-open]"), "aria-expanded", "false");
+      opened.remove();
+    }
     this.scroller.scrollTop = 0;
     this.#flush();
   }

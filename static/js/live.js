@@ -13,6 +13,7 @@ class Live extends EventTarget {
   #failures = 0;
   #timer = 0;
   #delays = [];
+  #isStopped = false; // by the reader
   #wasLive = false; // what came between the page and its first frame is no news to the reader
 
   // `subject` is a function: it names the cursor that the page has reached by then.
@@ -23,6 +24,18 @@ class Live extends EventTarget {
     addEventListener("online", () => this.#open());
     if (document.hidden) this.#pause();
     else this.#open();
+  }
+
+  // Pause or resume, as the reader says. What was missed comes with the resumption.
+  switch() {
+    this.#isStopped = !this.#isStopped;
+    if (this.#isStopped) this.#pause("paused: the palette resumes");
+    else this.#open();
+    this.dispatchEvent(new CustomEvent("switch", { detail: { isStopped: this.#isStopped } }));
+  }
+
+  get isStopped() {
+    return this.#isStopped;
   }
 
   // Other filters, same socket.
@@ -41,7 +54,7 @@ class Live extends EventTarget {
 
   #open() {
     clearTimeout(this.#timer);
-    if (this.#socket || document.hidden) return;
+    if (this.#socket || document.hidden || this.#isStopped || !this.#subject) return;
     const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/live/`);
     this.#socket = socket;
     socket.addEventListener("open", () => this.#ask());
@@ -91,12 +104,12 @@ class Live extends EventTarget {
   }
 
   // A hidden page draws nothing, so it would only hold frames back on the server.
-  #pause() {
+  #pause(words) {
     const socket = this.#socket;
     this.#socket = null;
     clearTimeout(this.#timer);
     socket?.close();
-    this.#tell("status", { status: "paused" });
+    this.#tell("status", { status: "paused", text: words });
   }
 
   #tell(name, detail) {

@@ -68,6 +68,6 @@ function updateRow(node, row) {
   if (row.retrying) parts.push(`${count(row.retrying)} retrying`);
   if (row.dead) parts.push(`${count(row.dead)} dead`);
   if (!row.workers) parts.push("no worker");
-  text(figures, parts.slice(-2).join(" · "));
+  text(figures, (parts.length > 3 ? [parts[0], ...parts.slice(-2)] : parts).join(" · "));
   set(node, "title", `${row.group} on ${row.topic}: ${parts.join(", ")}`);
 }

@@ -8,13 +8,14 @@ const WORTH_IT = 1.3; // shown once the graph is this much larger than the view
 
 export class MiniMap {
   #places = [];
+  #picture = h("canvas");
 
   constructor(scroller, scene) {
     Object.assign(this, { scroller, scene });
     this.canvas = h("canvas", { class: "mini-map", "aria-hidden": "true", hidden: "" });
     scroller.addEventListener("scroll", () => this.draw(), { passive: true });
-    new ResizeObserver(() => this.draw()).observe(scroller);
-    new MutationObserver(() => this.draw()).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+    new ResizeObserver(() => this.#paint()).observe(scroller);
+    new MutationObserver(() => this.#paint()).observe(document.documentElement, { attributeFilter: ["data-theme"] });
     this.canvas.addEventListener("pointerdown", (down) => {
       this.canvas.setPointerCapture(down.pointerId);
       this.#go(down);
@@ -25,12 +26,14 @@ export class MiniMap {
   // `places`: {x, y, width, height, state} of every card, in the scene's own pixels.
   show(places) {
     this.#places = places;
-    this.draw();
+    this.#paint();
   }
 
-  draw() {
+  // The cards, once; scrolling then only moves the frame over them.
+  #paint() {
     const { scroller, scene, canvas } = this;
     const zoom = Number(scene.style.zoom || 1);
+    this.zoom = zoom;
     const [width, height] = [parseFloat(scene.style.width), parseFloat(scene.style.height)];
     const large = width * zoom > scroller.clientWidth * WORTH_IT || height * zoom > scroller.clientHeight * WORTH_IT;
     canvas.hidden = !large || !scroller.clientWidth;
@@ -38,9 +41,21 @@ export class MiniMap {
     this.y = Math.min(WIDTH / width, MAX_HEIGHT / height);
     this.x = Math.min(WIDTH / width, Math.max(this.y, MIN_WIDTH / width));
     this.#resize(width * this.x, height * this.y);
+    this.#cards(this.#picture.getContext("2d"));
+    this.ink = getComputedStyle(canvas).color;
+    this.draw();
+  }
+
+  draw() {
+    const { scroller, scene, canvas } = this;
+    const zoom = Number(scene.style.zoom || 1);
+    if (zoom !== this.zoom) return this.#paint();
+    if (canvas.hidden || !this.ink) return;
     const brush = canvas.getContext("2d");
-    this.#cards(brush);
-    brush.strokeStyle = getComputedStyle(canvas).color;
+    const ratio = devicePixelRatio || 1;
+    brush.clearRect(0, 0, canvas.width, canvas.height);
+    brush.drawImage(this.#picture, 0, 0, canvas.width / ratio, canvas.height / ratio);
+    brush.strokeStyle = this.ink;
     brush.lineWidth = 1.5;
     const frame = [scroller.scrollLeft, scroller.scrollTop, scroller.clientWidth, scroller.clientHeight];
     brush.strokeRect(...frame.map((pixels, at) => (pixels / zoom) * (at % 2 ? this.y : this.x)));
@@ -48,9 +63,11 @@ export class MiniMap {
 
   #resize(width, height) {
     const ratio = devicePixelRatio || 1;
-    Object.assign(this.canvas, { width: width * ratio, height: height * ratio });
     Object.assign(this.canvas.style, { width: `${width}px`, height: `${height}px` });
-    this.canvas.getContext("2d").scale(ratio, ratio);
+    for (const canvas of [this.canvas, this.#picture]) {
+      Object.assign(canvas, { width: Math.round(width * ratio), height: Math.round(height * ratio) });
+      canvas.getContext("2d").scale(ratio, ratio);
+    }
   }
 
   #cards(brush) {

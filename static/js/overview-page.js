@@ -5,9 +5,13 @@ import { fetchPart } from "./fetch-part.js";
 import { live } from "./live.js";
 import { count, rate } from "./words.js";
 
+const PARTS_EVERY_MS = 3000;
+
 class OverviewPage extends HTMLElement {
   connectedCallback() {
     this.overview = readJson("overview-data");
+    this.addEventListener("follow", () => this.#fetch("edge"));
+    if (this.querySelector("[data-part=edge]")) setInterval(() => this.#refresh(), PARTS_EVERY_MS);
     live.watch(
       () => ({ kind: "overview" }),
       (frame) => frame.kind === "overview" && this.#take(frame),
@@ -97,11 +101,24 @@ class OverviewPage extends HTMLElement {
     if (!first || !feed.querySelector("li")) this.#fetch("recent");
   }
 
+  // What the server words or searches for: not while the reader is there.
+  #refresh() {
+    if (document.hidden || live.isStopped) return;
+    const isBehind = this.overview.figures.behind || this.querySelector("[data-part=behind] li");
+    if (isBehind && !this.querySelector("[data-part=behind]:hover")) this.#fetch("behind");
+    const edge = this.querySelector("[data-part=edge] > *");
+    if (edge && !edge.matches(":hover, :focus-within") && !edge.querySelector(".current")) this.#fetch("edge");
+  }
+
   #fetch(part) {
     const target = this.querySelector(`[data-part="${part}"]`);
     if (!target || target.dataset.busy) return;
     target.dataset.busy = "yes";
-    fetchPart(`/overview/${part}/`, target).finally(() => delete target.dataset.busy);
+    const asked = location.search;
+    fetchPart(`/overview/${part}/${part === "edge" ? asked : ""}`, target).finally(() => {
+      delete target.dataset.busy;
+      if (asked !== location.search) this.#fetch(part); // followed another path meanwhile
+    });
   }
 }
 

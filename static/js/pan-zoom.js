@@ -18,6 +18,7 @@ export function panAndZoom(scroller, scene, tidy) {
     scroller.scrollLeft = (scroller.scrollLeft + x) * ratio - x;
     scroller.scrollTop = (scroller.scrollTop + y) * ratio - y;
     text(label, `${Math.round(STEPS[at] * 100)}%`);
+    scroller.dispatchEvent(new Event("scroll")); // what is in view changed, even where nothing scrolled
   }
 
   function fit() {

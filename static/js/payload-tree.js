@@ -1,21 +1,13 @@
 // <payload-tree>: JSON as a tree that opens lazily; a click on a name copies its path. Without scripts the text stays.
 import { h, icon } from "./dom.js";
 import { copy } from "./copy.js";
+import { finder } from "./payload-find.js";
+import { asWritten, Written } from "./payload-numbers.js";
 
 const OPEN_DEPTH = 2;
 const PAGE = 100;
 const LONG = 600;
-
-// A number as it was written: 64-bit ids and 1.0 would otherwise be shown as other numbers.
-class Written {
-  constructor(source) {
-    this.source = source;
-  }
-}
-
-function asWritten(name, value, context) {
-  return typeof value === "number" && context && String(value) !== context.source ? new Written(context.source) : value;
-}
+const MASK = "•••";
 
 class PayloadTree extends HTMLElement {
   connectedCallback() {
@@ -28,6 +20,8 @@ class PayloadTree extends HTMLElement {
     try {
       const data = JSON.parse(source.textContent, asWritten);
       if (data === null || typeof data !== "object") return;
+      const show = (found) => this.querySelector(".tree").replaceChildren(...found);
+      this.append(finder(data, { all: () => members(data, "", 0), hit: (path, value) => leaf(path, value, path), show }));
       this.append(h("div", { class: "tree", role: "group", "aria-label": "Payload" }, ...members(data, "", 0)));
       source.hidden = true;
     } catch {
@@ -66,6 +60,11 @@ function copier(path, look, ...inside) {
   return button;
 }
 
+// What was masked before it was stored, wherever in the text it stands.
+function isMasked(value) {
+  return typeof value === "string" && value.includes(MASK);
+}
+
 function leaf(name, value, path) {
   const words = value instanceof Written ? value.source : JSON.stringify(value);
   const kind = value === null ? "null" : value instanceof Written ? "number" : typeof value;
@@ -74,7 +73,9 @@ function leaf(name, value, path) {
     "div",
     { class: "leaf" },
     copier(path, "name", String(name)),
-    h("span", { class: `value value-${kind}` }, cut),
+    isMasked(value)
+      ? h("span", { class: "value masked", title: "masked before it was stored" }, icon("masked"), cut)
+      : h("span", { class: `value value-${kind}` }, cut),
   );
 }
 

@@ -14,6 +14,10 @@ class RefreshedPage extends HTMLElement {
     this.addEventListener("htmx:afterOnLoad", ({ detail }) => this.#tell(detail.xhr.status === 200));
     this.addEventListener("htmx:sendError", () => this.#tell(false));
     document.addEventListener("visibilitychange", () => document.hidden || this.#again());
+    live.addEventListener("switch", ({ detail }) => {
+      if (detail.isStopped) this.#say("paused", "paused: the palette resumes");
+      else this.#again();
+    });
     this.#tell(true);
     this.timer = setInterval(() => document.hidden || this.#again(), this.#everyMs());
   }
@@ -27,7 +31,7 @@ class RefreshedPage extends HTMLElement {
   }
 
   async #again() {
-    if (this.busy) return;
+    if (this.busy || live.isStopped) return;
     this.busy = true;
     await fetchPart(this.dataset.url, this.target);
     this.busy = false;
@@ -45,10 +49,13 @@ class RefreshedPage extends HTMLElement {
   }
 
   #tell(well) {
-    const detail = well
-      ? { status: "live", text: `live, every ${this.#everyMs() / 1000} s` }
-      : { status: "offline", text: "the dashboard does not answer; still trying" };
-    live.dispatchEvent(new CustomEvent("status", { detail }));
+    if (live.isStopped) return;
+    if (well) this.#say("live", `live, every ${this.#everyMs() / 1000} s`);
+    else this.#say("offline", "the dashboard does not answer; still trying");
+  }
+
+  #say(status, text) {
+    live.dispatchEvent(new CustomEvent("status", { detail: { status, text } }));
   }
 }
 

@@ -1,66 +1,108 @@
 // <time-line>: the trace as a waterfall of real rows; only those in view exist, so thousands stay smooth.
 import { now } from "./clock.js";
 import { h, Keyed } from "./dom.js";
-import { makeRow, ROW, showAxis, updateRow } from "./time-row.js";
-import { rows, scale } from "./time-rows.js";
+import { TimeBrush } from "./time-brush.js";
+import { legend } from "./time-legend.js";
+import { makeRow, ROW, showAxis, showCursor, updateRow } from "./time-row.js";
+import { rows, rowsWithin, scale } from "./time-rows.js";
 
 const SPARE = 8; // rows drawn above and below the view
 const GROWS_EVERY_MS = 250;
 
 class TimeLine extends HTMLElement {
-  #squeeze = true;
-
   connectedCallback() {
     this.page = this.closest("trace-page");
-    this.axis = h("div", { class: "axis", "aria-hidden": "true" });
-    this.body = h("div", {
-      class: "time-rows",
-      role: "list",
-      "aria-label": "Waterfall: events and deliveries in order",
-    });
-    this.scroller = h("div", { class: "time-scroll" }, this.axis, this.body);
-    this.append(this.#legend(), this.scroller);
-    this.keyed = new Keyed(this.body, makeRow, (node, row) => updateRow(node, row, this.scale, this.page.selection));
-    this.scroller.addEventListener("scroll", () => this.#draw());
-    for (const name of ["trace", "tab"]) this.page.addEventListener(name, () => this.#show());
-    this.page.addEventListener("select", () => this.#draw());
+    this.#read();
+    this.#build();
+    this.scroller.addEventListener("scroll", () => this.#draw({ fresh: true }), { passive: true });
+    new ResizeObserver(() => this.#draw()).observe(this.scroller);
+    for (const name of ["trace", "tab", "moment"]) this.page.addEventListener(name, () => this.#show());
+    this.page.addEventListener("select", () => this.#reveal());
     this.addEventListener("click", (click) => this.#click(click));
-    setInterval(() => this.page.trace.complete || document.hidden || this.#show(), GROWS_EVERY_MS);
+    addEventListener("popstate", () => this.#read() || this.#show());
+    setInterval(() => this.page.shown.complete || this.page.at || document.hidden || this.#show(), GROWS_EVERY_MS);
+    this.#show();
+    this.#reveal();
+  }
+
+  #build() {
+    this.axis = h("div", { class: "axis", "aria-hidden": "true" });
+    this.cursor = h("div", { class: "time-cursor", "aria-hidden": "true" }, h("div", { class: "time-area" }, h("i")));
+    this.body = h("div", { class: "time-rows", role: "list", "aria-label": "Waterfall: events and deliveries in order" });
+    this.scroller = h("div", { class: "time-scroll" }, this.axis, this.body, this.cursor);
+    this.tools = legend({
+      squeezed: this.squeezes,
+      squeeze: (on) => this.#keep({ gaps: on ? null : "full" }),
+      whole: () => this.#keep({ span: null }),
+      selected: () => this.#spanOfSelected(),
+    });
+    this.brush = new TimeBrush((span) => this.#keep({ span: span && span.map(Math.round).join("-") }));
+    this.append(this.tools, this.brush.node, this.scroller);
+    this.keyed = new Keyed(this.body, makeRow, (node, row) => updateRow(node, row, this.scale, this.page.selection));
+  }
+
+  // Span and squeezing are in the address.
+  #read() {
+    const query = new URLSearchParams(location.search);
+    const [from, to] = (query.get("span") ?? "").split("-").map(Number);
+    this.span = from > 0 && to > from ? [from, to] : null;
+    this.squeezes = query.get("gaps") !== "full";
+  }
+
+  #keep(wanted) {
+    const address = new URL(location);
+    for (const [name, value] of Object.entries(wanted)) {
+      if (value) address.searchParams.set(name, value);
+      else address.searchParams.delete(name);
+    }
+    history.replaceState(null, "", address);
+    this.#read();
     this.#show();
   }
 
-  #legend() {
-    const squeeze = h("input", { type: "checkbox", checked: "" });
-    squeeze.addEventListener("change", () => {
-      this.#squeeze = squeeze.checked;
-      this.#show();
-    });
-    const key = (kind, words) => h("span", { class: "row-line" }, h("i", { class: `part part-${kind}` }), words);
-    return h(
-      "div",
-      { class: "legend note" },
-      key("waiting", "waiting"),
-      key("succeeded", "running, succeeded"),
-      key("failed", "running, failed"),
-      key("backing-off", "backing off"),
-      h("label", { class: "row-line push" }, squeeze, "squeeze idle gaps"),
-    );
+  #spanOfSelected() {
+    const row = this.all?.find((one) => this.#isSelected(one));
+    if (!row) return;
+    const end = row.parts.at(-1)?.to ?? row.at;
+    const room = Math.max(1, (end - row.at) * 0.05);
+    this.#keep({ span: `${Math.round(row.at - room)}-${Math.round(end + room)}` });
   }
 
   #show() {
     if (this.page.dataset.tab !== "timeline") return;
-    this.rows = rows(this.page.trace, now()).map((row, at) => ({ ...row, at_row: at }));
-    this.scale = scale(this.rows, { squeeze: this.#squeeze });
+    const { trace, shown, at } = this.page;
+    const newest = rows(trace, now());
+    this.whole = scale(newest, { squeeze: this.squeezes });
+    this.all = shown === trace ? newest : rows(shown, at);
+    this.rows = rowsWithin(this.all, this.span).map((row, place) => ({ ...row, at_row: place }));
+    this.scale = this.span ? this.whole.within(this.span) : this.whole;
     this.body.style.height = `${this.rows.length * ROW}px`;
+    this.brush.show(this.all, this.whole, this.span, at);
+    this.tools.show({ spanned: this.span, shown: this.rows.length, of: this.all.length });
     showAxis(this.axis, this.scale);
+    showCursor(this.cursor, this.scale, at);
     this.#draw();
   }
 
-  #draw() {
-    if (!this.rows) return;
+  #draw({ fresh = false } = {}) {
+    if (!this.rows || this.page.dataset.tab !== "timeline") return;
     const first = Math.max(0, Math.floor(this.scroller.scrollTop / ROW) - SPARE);
     const many = Math.ceil(this.scroller.clientHeight / ROW) + SPARE * 2;
-    this.keyed.show(this.rows.slice(first, first + many));
+    this.keyed.show(this.rows.slice(first, first + many), { fresh });
+  }
+
+  #isSelected(row) {
+    const { event, group } = this.page.selection;
+    return row.event.id === event && (row.lane?.group ?? "") === (group ?? "");
+  }
+
+  #reveal() {
+    if (this.page.dataset.tab !== "timeline") return;
+    const at = this.rows?.findIndex((row) => this.#isSelected(row)) ?? -1;
+    const { scrollTop, clientHeight } = this.scroller;
+    const y = at * ROW;
+    if (at >= 0 && (y < scrollTop || y > scrollTop + clientHeight - ROW * 3)) this.scroller.scrollTop = y - clientHeight / 3;
+    this.#draw();
   }
 
   #click(click) {

@@ -17,6 +17,7 @@ export function updateRow(node, row, scale, { event, group }) {
   const [name, area] = node.children;
   node.style.transform = `translateY(${row.at_row * ROW}px)`;
   name.style.paddingInlineStart = `${INDENT * (1 + Math.min(row.depth, 12))}px`;
+  set(node, "class", row.event.later ? "time-row later" : "time-row");
   set(node, "aria-current", event === row.event.id && group === (row.lane?.group ?? "") ? "true" : null);
   text(name.querySelector(".cut"), row.label);
   set(name, "title", row.lane ? `${row.label}: ${row.lane.label}` : row.label);
@@ -43,11 +44,20 @@ function showPart(node, part, scale) {
   const what = part.number ? `attempt ${part.number} ${part.kind}` : part.kind.replace("-", " ");
   set(node, "class", `part part-${part.kind}`);
   set(node, "title", [what, duration(part.ms ?? part.to - part.from), part.error].filter(Boolean).join("\n"));
-  move(node, from).style.width = `max(2px, ${(scale.at(part.to) - from) * 100}%)`;
+  const [left, right] = [Math.max(-1, from), Math.min(2, scale.at(part.to))];
+  move(node, left).style.width = `max(2px, ${(right - left) * 100}%)`;
+}
+
+// The moment that is shown, while the trace is played.
+export function showCursor(cursor, scale, at) {
+  const x = at === null ? -1 : scale.at(at);
+  cursor.hidden = x < 0 || x > 1;
+  cursor.querySelector("i").style.left = `${x * 100}%`;
 }
 
 export function showAxis(axis, { pieces, start }) {
-  const nodes = [h("span", { class: "tick" }, "0")];
+  const from = (pieces[0]?.from ?? start) - start;
+  const nodes = [h("span", { class: "tick" }, from > 0 ? duration(from) : "0")];
   let free = TICK_SHARE;
   for (const piece of pieces) {
     const x = piece.squeezed ? piece.x + piece.w / 2 : piece.x + piece.w;
@@ -71,7 +81,8 @@ function band(piece) {
   return node;
 }
 
+// What lies beyond a span that is looked at may be far away: far enough is enough.
 function move(node, x) {
-  node.style.left = `${x * 100}%`;
+  node.style.left = `${Math.min(10, Math.max(-10, x)) * 100}%`;
   return node;
 }

@@ -1,7 +1,7 @@
 // A trace as waterfall rows: each lane's time split into waiting, running and backing off. Knows no DOM.
 import { cards, laneKey, title } from "./trace-model.js";
 
-const ALL = { has: () => true };
+const ALL = { has: () => true }; // every fold is open
 const SETTLED = ["succeeded", "dead", "discarded", "skipped", "lost"];
 
 // → [{key, depth, event, lane?, label, parts: [{kind, from, to}], at}]
@@ -14,6 +14,7 @@ export function rows(trace, now) {
 
 function addEvent(out, card, depth, now) {
   const { event } = card;
+  const caused = Map.groupBy(card.children.filter((child) => child.kind === "event"), (child) => child.via);
   out.push({
     key: card.key,
     depth,
@@ -32,13 +33,14 @@ function addEvent(out, card, depth, now) {
       parts: laneParts(event, lane, now),
       at: event.at_ms,
     });
-    for (const child of card.children.filter((one) => one.via === lane.group)) addEvent(out, child, depth + 2, now);
+    for (const child of caused.get(lane.group) ?? []) addEvent(out, child, depth + 2, now);
   }
-  for (const child of card.children.filter((one) => !one.via)) addEvent(out, child, depth + 1, now);
+  for (const child of caused.get(null) ?? []) addEvent(out, child, depth + 1, now);
 }
 
 export function laneParts(event, lane, now) {
   const parts = [];
+  if (event.later) return parts;
   let at = event.at_ms;
   let pause = "waiting";
   for (const attempt of lane.attempts) {
@@ -62,10 +64,51 @@ export function scale(all, { squeeze = true } = {}) {
     ...row.parts.filter((part) => !["waiting", "backing-off"].includes(part.kind)).map((part) => [part.from, part.to]),
   ]);
   const spans = merge(busy.filter(([from]) => from));
-  const end = Math.max(...all.flatMap((row) => [row.at ?? 0, ...row.parts.map((part) => part.to)]));
-  const start = spans[0]?.[0] ?? end;
-  const pieces = piecewise(spans, start, Math.max(end, start + 1), squeeze);
-  return { start, end: Math.max(end, start + 1), pieces, at: (ms) => position(pieces, ms) };
+  const latest = all.reduce((most, row) => Math.max(most, row.at ?? 0, row.parts.at(-1)?.to ?? 0), 0);
+  const start = spans[0]?.[0] ?? latest;
+  const end = Math.max(latest, start + 1);
+  return scaleOf(piecewise(spans, start, end, squeeze), start, end);
+}
+
+function scaleOf(pieces, start, end) {
+  return {
+    start,
+    end,
+    pieces,
+    at: (ms) => position(pieces, ms),
+    msAt: (x) => momentAt(pieces, x),
+    within: (span) => cutOut(pieces, start, span),
+  };
+}
+
+// The same scale, but a part of it takes the whole width.
+function cutOut(pieces, start, [from, to]) {
+  const [left, right] = [position(pieces, from), position(pieces, to)];
+  const wide = Math.max(1e-9, right - left);
+  const inside = pieces
+    .filter((piece) => piece.to > from && piece.from < to)
+    .map((piece) => {
+      const cut = { ...piece, from: Math.max(piece.from, from), to: Math.min(piece.to, to) };
+      cut.x = (position(pieces, cut.from) - left) / wide;
+      cut.w = (position(pieces, cut.to) - left) / wide - cut.x;
+      return cut;
+    });
+  return { start, end: to, pieces: inside, at: (ms) => (position(pieces, ms) - left) / wide };
+}
+
+// Rows with something in the span, and the rows that led to them.
+export function rowsWithin(all, span) {
+  if (!span) return all;
+  const [from, to] = span;
+  let wanted = -1; // depth of the nearest row below that is kept
+  const kept = [];
+  for (const row of [...all].reverse()) {
+    const last = row.parts.at(-1)?.to ?? row.at;
+    if (row.depth >= wanted && !(row.at <= to && last >= from)) continue;
+    kept.push(row);
+    wanted = row.depth;
+  }
+  return kept.reverse();
 }
 
 function merge(spans) {
@@ -106,8 +149,25 @@ function piecewise(spans, start, end, squeeze) {
 }
 
 function position(pieces, ms) {
-  const piece = pieces.find((one) => ms <= one.to) ?? pieces.at(-1);
+  const piece = pieces[firstThat(pieces, (one) => ms <= one.to)] ?? pieces.at(-1);
   if (!piece) return 0;
   const share = piece.to > piece.from ? (ms - piece.from) / (piece.to - piece.from) : 0;
   return piece.x + piece.w * Math.min(1, Math.max(0, share));
+}
+
+function momentAt(pieces, x) {
+  const piece = pieces[firstThat(pieces, (one) => x <= one.x + one.w)] ?? pieces.at(-1);
+  if (!piece) return 0;
+  return piece.from + (piece.to - piece.from) * Math.min(1, Math.max(0, piece.w ? (x - piece.x) / piece.w : 0));
+}
+
+// Index of the first piece of which `is` holds; it holds of all after it too.
+function firstThat(pieces, is) {
+  let [low, high] = [0, pieces.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (is(pieces[middle])) high = middle;
+    else low = middle + 1;
+  }
+  return low;
 }

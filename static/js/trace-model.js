@@ -2,6 +2,7 @@
 import { isTrouble } from "./words.js";
 
 const SIBLINGS = 5; // of one type under one lane; the rest fold into one card
+const MOST_TROUBLED = 40; // that stand beside their fold
 
 export function eventKey(event) {
   return event.ghost && !event.entry ? `ghost ${event.id}` : `${event.topic} ${event.partition} ${event.entry}`;
@@ -21,31 +22,29 @@ export function laneKey(card, group) {
 }
 
 // → cards in reading order: {key, kind: "event"|"fold", event, lanes, depth, parent, via, children}
-export function cards(trace, unfolded = new Set()) {
+// `unfolded`: keys of folds that are open. `troubled`: keys of troubled siblings; they stay out of their fold for good.
+export function cards(trace, unfolded = new Set(), troubled = new Set()) {
   const byCause = new Map();
   const known = new Set(trace.events.map((event) => event.id));
   for (const event of trace.events) {
-    const cause =
-      event.cause && known.has(event.cause.event) && event.cause.event !== event.id ? event.cause.event : "";
-    byCause.set(cause, [...(byCause.get(cause) ?? []), event]);
+    const isCaused = event.cause && known.has(event.cause.event) && event.cause.event !== event.id;
+    add(byCause, isCaused ? event.cause.event : "", event);
   }
-  const seen = new Set();
   const all = [];
-  for (const event of byCause.get("") ?? []) grow(all, { byCause, seen, unfolded }, card(event, null, null));
+  const context = { byCause, seen: new Set(), unfolded, troubled };
+  for (const event of byCause.get("") ?? []) grow(all, context, card(event, null, null));
   return all;
 }
 
+function add(lists, name, item) {
+  const list = lists.get(name);
+  if (list) list.push(item);
+  else lists.set(name, [item]);
+}
+
 function card(event, parent, via) {
-  return {
-    key: eventKey(event),
-    kind: "event",
-    event,
-    lanes: event.lanes,
-    depth: parent ? parent.depth + 1 : 0,
-    parent,
-    via,
-    children: [],
-  };
+  const depth = parent ? parent.depth + 1 : 0;
+  return { key: eventKey(event), kind: "event", event, lanes: event.lanes, depth, parent, via, children: [] };
 }
 
 function grow(all, context, node) {
@@ -53,42 +52,37 @@ function grow(all, context, node) {
   context.seen.add(node.key);
   all.push(node);
   node.parent?.children.push(node);
-  const caused = context.byCause.get(node.event.id) ?? [];
-  for (const lane of [...node.lanes.map((lane) => lane.group), null]) {
-    const own = caused.filter((event) => causedBy(event, node) === lane);
-    for (const siblings of perType(own)) addSiblings(all, context, node, lane, siblings);
+  const caused = new Map();
+  const groups = new Set(node.lanes.map((lane) => lane.group));
+  for (const event of context.byCause.get(node.event.id) ?? [])
+    add(caused, groups.has(event.cause.group) ? event.cause.group : null, event);
+  for (const lane of [...groups, null]) {
+    const types = new Map();
+    for (const event of caused.get(lane) ?? []) add(types, event.type, event);
+    for (const siblings of types.values()) addSiblings(all, context, node, lane, siblings);
   }
 }
 
-function causedBy(event, node) {
-  return node.lanes.some((lane) => lane.group === event.cause.group) ? event.cause.group : null;
-}
-
-function perType(events) {
-  const types = new Map();
-  for (const event of events) types.set(event.type, [...(types.get(event.type) ?? []), event]);
-  return types.values();
-}
-
+// The first few siblings and the troubled ones are cards of their own; the rest fold into one.
 function addSiblings(all, context, node, lane, siblings) {
   const key = `fold ${node.key} ${lane} ${siblings[0].type}`;
-  const folds = siblings.length > SIBLINGS + 1 && !context.unfolded.has(key);
-  for (const event of folds ? siblings.slice(0, SIBLINGS) : siblings) grow(all, context, card(event, node, lane));
-  if (!folds) return;
-  const rest = siblings.slice(SIBLINGS);
-  const fold = {
-    key,
-    kind: "fold",
-    event: rest[0],
-    events: rest,
-    lanes: [],
-    depth: node.depth + 1,
-    parent: node,
-    via: lane,
-    children: [],
-  };
+  const many = siblings.length > SIBLINGS + 1;
+  const open = context.unfolded.has(key);
+  const rest = many ? siblings.filter((event, at) => at >= SIBLINGS && !standsOut(event, context.troubled)) : [];
+  const folded = new Set(open || rest.length < 2 ? [] : rest);
+  for (const event of siblings) if (!folded.has(event)) grow(all, context, card(event, node, lane));
+  if (rest.length < 2) return;
+  const fold = { ...card(rest[0], node, lane), key, kind: "fold", events: rest, lanes: [], open };
   node.children.push(fold);
   all.push(fold);
+}
+
+function standsOut(event, troubled) {
+  const key = eventKey(event);
+  if (troubled.has(key)) return true;
+  if (troubled.size >= MOST_TROUBLED || !event.lanes.some(isTrouble)) return false;
+  troubled.add(key);
+  return true;
 }
 
 // Everything that can be selected, in reading order.
@@ -114,10 +108,10 @@ export function errors(trace) {
 // The keys of the folds that hide an event: its own and those of the events that led to it.
 export function foldsAround(all, trace, eventId) {
   const chain = new Set();
-  for (let id = eventId; id && !chain.has(id); id = trace.events.find((event) => event.id === id)?.cause?.event)
-    chain.add(id);
+  const causes = new Map(trace.events.map((event) => [event.id, event.cause?.event]));
+  for (let id = eventId; id && !chain.has(id); id = causes.get(id)) chain.add(id);
   return all
-    .filter((node) => node.kind === "fold" && node.events.some((event) => chain.has(event.id)))
+    .filter((node) => node.kind === "fold" && !node.open && node.events.some((event) => chain.has(event.id)))
     .map((node) => node.key);
 }
 

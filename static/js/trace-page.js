@@ -1,23 +1,29 @@
-// <trace-page>: holds the trace, the selection and the tab; keeps them in the address; tells the views when they change.
+// <trace-page>: holds the trace, the selection, the moment and the view; keeps them in the address; tells the views
+// when they change.
 import { readJson, set, text } from "./dom.js";
 import { live } from "./live.js";
 import { errors } from "./trace-model.js";
+import { asOf } from "./trace-moment.js";
+import { pageKey } from "./trace-keys.js";
+import { newest, turnedOut } from "./trace-news.js";
 import { now } from "./clock.js";
 import { showHead } from "./trace-head.js";
 
 class TracePage extends HTMLElement {
   connectedCallback() {
-    this.trace = readJson("trace-data");
     const query = new URLSearchParams(location.search);
+    this.at = momentOf(query);
+    this.unfolded = new Set(); // folds that the reader opened: in all views alike
+    this.#keep(readJson("trace-data"));
     const chosen = this.querySelector("[data-chosen]")?.dataset ?? {};
     this.selection = {
       event: query.get("event") ?? chosen.event ?? "",
       group: query.get("group") ?? chosen.group ?? "",
     };
     this.addEventListener("click", (click) => this.#click(click));
-    document.addEventListener("keydown", (press) => this.#press(press));
+    document.addEventListener("keydown", (press) => pageKey(press, this));
     addEventListener("popstate", () => this.#fromAddress());
-    showHead(this, this.trace);
+    showHead(this, this.shown);
     live.watch(
       () => ({ kind: "trace", id: this.dataset.id }),
       (frame) => this.#take(frame),
@@ -28,18 +34,48 @@ class TracePage extends HTMLElement {
     if (frame.kind !== "trace" || !frame.trace) return;
     const before = newest(this.trace);
     const after = newest(frame.trace);
-    this.#announce(this.trace, frame.trace);
-    this.trace = frame.trace;
-    showHead(this, this.trace);
+    const news = turnedOut(this.trace, frame.trace);
+    if (news.length) text(this.querySelector("[data-announce]"), news.slice(0, 3).join(", "));
+    this.#keep(frame.trace);
+    showHead(this, this.shown);
     this.dispatchEvent(new Event("trace"));
     // Publish or settle on the server's clock → drawn here. An older trace opened now measures nothing.
     if (after > before) requestAnimationFrame(() => live.delay(now() - after));
   }
 
+  #keep(trace) {
+    this.trace = trace; // the newest there is
+    this.shown = asOf(trace, this.at); // as of the moment that the reader is at
+    this.dataset.played = this.at === null ? "" : "yes";
+  }
+
   select(event, group, { remember = true } = {}) {
     this.selection = { event, group };
-    if (remember) this.#toAddress();
+    if (remember) this.#toAddress("pushState");
     this.dispatchEvent(new Event("select"));
+  }
+
+  // `at`: ms since 1970, or null: now, which follows. The address follows when told to: playing would flood it.
+  seek(at) {
+    if (at === this.at) return;
+    this.at = at;
+    this.#keep(this.trace);
+    showHead(this, this.shown);
+    this.dispatchEvent(new Event("moment"));
+  }
+
+  unfold(key) {
+    this.unfolded.add(key);
+    this.dispatchEvent(new Event("fold"));
+  }
+
+  fold(key) {
+    this.unfolded.delete(key);
+    this.dispatchEvent(new Event("fold"));
+  }
+
+  remember() {
+    this.#toAddress("replaceState");
   }
 
   show(tab) {
@@ -50,17 +86,22 @@ class TracePage extends HTMLElement {
     this.dispatchEvent(new Event("tab"));
   }
 
-  #toAddress() {
-    const query = new URLSearchParams();
-    if (this.dataset.tab !== "flow") query.set("tab", this.dataset.tab);
-    if (this.selection.event) query.set("event", this.selection.event);
-    if (this.selection.group) query.set("group", this.selection.group);
-    history.pushState(null, "", `?${query}`);
+  // What the views keep there themselves (`span`, `gaps`) stays.
+  #toAddress(how) {
+    const query = new URLSearchParams(location.search);
+    const wanted = { view: this.dataset.tab, ...this.selection, at: this.at };
+    query.delete("tab");
+    for (const [name, value] of Object.entries(wanted)) {
+      if (value === null || value === "" || value === "flow") query.delete(name);
+      else query.set(name, value);
+    }
+    history[how](null, "", `?${query}`);
   }
 
   #fromAddress() {
     const query = new URLSearchParams(location.search);
-    this.show(query.get("tab") ?? "flow");
+    this.show(query.get("view") ?? query.get("tab") ?? "flow");
+    this.seek(momentOf(query));
     if (query.get("event")) this.select(query.get("event"), query.get("group") ?? "", { remember: false });
   }
 
@@ -69,52 +110,29 @@ class TracePage extends HTMLElement {
     const tab = click.target.closest("nav [data-tab]");
     const pick = click.target.closest("[data-pick]");
     const step = click.target.closest("[data-step]");
-    if (step) return this.#error(Number(step.dataset.step));
+    if (step) return this.error(Number(step.dataset.step));
     if (!tab && !pick) return;
     click.preventDefault();
     if (tab) {
       this.show(tab.dataset.tab);
-      return this.#toAddress();
+      return this.#toAddress("pushState");
     }
     const query = new URL(pick.href).searchParams;
     this.select(query.get("event"), query.get("group") ?? "");
   }
 
-  #press(press) {
-    if (press.ctrlKey || press.metaKey || press.altKey || press.target.closest("input, select, dialog[open]")) return;
-    if (press.key === "n") this.#error(1);
-    else if (press.key === "p") this.#error(-1);
-  }
-
-  #error(by) {
-    const all = errors(this.trace);
+  // The next or previous lane in trouble, as of the moment that is shown.
+  error(by) {
+    const all = errors(this.shown);
     if (!all.length) return;
     const at = all.findIndex((one) => one.event === this.selection.event && one.group === this.selection.group);
     const next = all[at < 0 ? 0 : (at + by + all.length) % all.length];
     this.select(next.event, next.group);
   }
-
-  #announce(before, after) {
-    const states = new Map(
-      before.events.flatMap((event) => event.lanes.map((lane) => [`${event.id} ${lane.group}`, lane.state])),
-    );
-    const turned = after.events.flatMap((event) =>
-      event.lanes
-        .filter(
-          (lane) => ["dead", "lost"].includes(lane.state) && states.get(`${event.id} ${lane.group}`) !== lane.state,
-        )
-        .map((lane) => `${lane.group}: ${lane.label}`),
-    );
-    if (after.complete && !before.complete) turned.push("every group is done");
-    if (turned.length) text(this.querySelector("[data-announce]"), turned.slice(0, 3).join(", "));
-  }
 }
 
-function newest(trace) {
-  return Math.max(
-    0,
-    ...trace.events.flatMap((event) => [event.at_ms ?? 0, ...event.lanes.map((lane) => lane.settled_ms ?? 0)]),
-  );
+function momentOf(query) {
+  return Number(query.get("at")) || null;
 }
 
 customElements.define("trace-page", TracePage);

@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
+from tests.acceptance.browsing import PATIENCE_MS, listen, sign_in
 from tests.acceptance.processes import Running, running
 
 WaitUntil = Callable[..., Any]
 
-SWITCHES: Final = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
-PATIENCE_MS: Final = 30_000
 SUBSCRIBED: Final = ["analytics", "email", "fraud", "inventory", "payment"]  # to the shop's `order_placed`
 SETTLED: Final = re.compile(r"succeeded|dead")
-REPORT_VIOLATIONS: Final = """
-    document.addEventListener("securitypolicyviolation", (event) =>
-        console.error(`policy: ${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}`));
-"""
 
 
 @pytest.fixture(scope="module")
@@ -41,26 +26,9 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-        browser = playwright.chromium.launch(executable_path=found, args=list(SWITCHES))
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
 def signed_in(demo: Running, chromium: Browser) -> dict[str, Any]:
     """Cookies of a browser that opened the link which the demo printed."""
-    link = demo.wait_for_line("open: http").partition("open: ")[2].strip()
-    base = link.partition("/login")[0]
-    context = chromium.new_context()
-    page = context.new_page()
-    page.goto(link)
-    page.wait_for_url(f"{base}/", timeout=PATIENCE_MS)
-    state = {"base": base, "cookies": context.cookies()}
-    context.close()
-    return state
+    return sign_in(chromium, demo)
 
 
 @pytest.fixture(params=["light", "dark"])
@@ -70,25 +38,12 @@ def page(request: pytest.FixtureRequest, chromium: Browser, signed_in: dict[str,
         base_url=signed_in["base"], color_scheme=request.param, viewport={"width": 1440, "height": 900}
     )
     context.add_cookies(signed_in["cookies"])
-    complaints = _listen(context)
+    complaints = listen(context)
     page = context.new_page()
     page.set_default_timeout(PATIENCE_MS)
     yield page
     context.close()
     assert complaints == []
-
-
-def _listen(context: BrowserContext) -> list[str]:
-    complaints: list[str] = []
-
-    def hear(message: ConsoleMessage) -> None:
-        if message.type == "error":
-            complaints.append(f"{message.text} {message.location}")
-
-    context.add_init_script(REPORT_VIOLATIONS)
-    context.on("console", hear)
-    context.on("weberror", lambda error: complaints.append(str(error.error)))
-    return complaints
 
 
 def newest_order(page: Page) -> None:

@@ -1,0 +1,45 @@
+"""Every page there is, as `dashboard/urls.py` lists them: a new one is looked at without anybody naming it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+
+# What the parts of an address may be. A page with a part that isn't here fails: say it here.
+PARTS: Final[Mapping[str, str]] = {
+    "topic": "orders",
+    "group": "email",
+    "event_id": "order-0",
+    "correlation_id": "0af7651916cd43dd8448eb211c80319c",
+    "name": "topics",
+    "token": "spent",
+}
+# Further looks of some pages: what is in their address.
+LOOKS: Final[Mapping[str, tuple[str, ...]]] = {
+    "overview": ("?focus=group+orders+email",),
+    "topic": ("?q=state:dead", "?q=tpye:x"),
+    "search": ("?q=topic:orders", "?q=tpye:x"),
+    "consumers": ("?trouble=1",),
+    "find": ("?id=nobody",),
+    "trace": ("?tab=timeline", "?tab=list"),
+}
+NO_PAGE: Final = {"logout"}  # answers POST only
+
+
+def routes(patterns: list[URLPattern | URLResolver] | None = None) -> Iterator[tuple[str, frozenset[str]]]:
+    """The name of each address and the parts it needs."""
+    for pattern in get_resolver().url_patterns if patterns is None else patterns:
+        if isinstance(pattern, URLResolver):
+            yield from routes(pattern.url_patterns)
+        elif pattern.name and pattern.name not in NO_PAGE:
+            yield pattern.name, frozenset(pattern.pattern.regex.groupindex)
+
+
+def addresses(name: str, parts: frozenset[str]) -> list[str]:
+    """Where to look: the page, and its other looks."""
+    unknown = parts - PARTS.keys()
+    assert not unknown, f"tests/acceptance/pages.py: say in PARTS what {sorted(unknown)} of the page {name!r} may be"
+    bare = reverse(name, kwargs={part: PARTS[part] for part in parts})
+    return [bare, *(bare + look for look in LOOKS.get(name, ()))]
