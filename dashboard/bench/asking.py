@@ -23,15 +23,21 @@ Ask = Callable[[], Any]
 
 
 class Asked(NamedTuple):
-    """How long one kind of question took, in ms, sorted; `searched`: what it looked at, where it stopped early."""
+    """How long one kind of question took, in ms, sorted; `searched`: what it looked at, where it stopped early.
+
+    `cpu_ms`: what it took this process of the processor, whatever else the machine had to do; on SQLite that is all.
+    """
 
     name: str
     indexed: bool
     took_ms: list[float]
+    cpu_ms: list[float]
     searched: str = ""
 
-    def quantile(self, share: float) -> float:
-        return self.took_ms[min(int(share * len(self.took_ms)), len(self.took_ms) - 1)]
+
+def quantile(figures: Sequence[float], share: float) -> float:
+    """Of sorted figures."""
+    return figures[min(int(share * len(figures)), len(figures) - 1)]
 
 
 def ask_all(samples: Samples, count: int) -> Iterator[Asked]:
@@ -40,12 +46,13 @@ def ask_all(samples: Samples, count: int) -> Iterator[Asked]:
         some = list(islice(asks, count + WARM))
         for ask in some[:WARM]:
             ask()
-        took, answers = [], []
+        took, used, answers = [], [], []
         for ask in some[WARM:]:
-            began = time.perf_counter()
+            began, begun = time.perf_counter(), time.process_time()
             answers.append(ask())
+            used.append((time.process_time() - begun) * 1000)
             took.append((time.perf_counter() - began) * 1000)
-        yield Asked(name, not name.startswith("text"), sorted(took), _searched(answers))
+        yield Asked(name, not name.startswith("text"), sorted(took), sorted(used), _searched(answers))
 
 
 def _questions(samples: Samples) -> dict[str, Iterator[Ask]]:

@@ -68,16 +68,17 @@ def _run(events: int, asked: int, say: Say) -> Iterator[dict[str, Any]]:
 
 
 def _asked(history: Any, count: int, say: Say) -> list[dict[str, Any]]:
-    from dashboard.bench.asking import ask_all
+    from dashboard.bench.asking import ask_all, quantile
 
     found = []
     for asked in ask_all(history.samples, count):
-        p50, p95, worst = asked.quantile(0.5), asked.quantile(0.95), asked.took_ms[-1]
+        p50, p95, worst = quantile(asked.took_ms, 0.5), quantile(asked.took_ms, 0.95), asked.took_ms[-1]
         say(f"  {asked.name}: p50 {p50:.1f} ms, p95 {p95:.1f} ms, at most {worst:.1f} ms")
         found.append(
             {
                 "name": asked.name, "indexed": asked.indexed, "times": len(asked.took_ms), "p50_ms": p50,
                 "p95_ms": p95, "max_ms": worst, "searched": asked.searched,
+                "cpu_p50_ms": quantile(asked.cpu_ms, 0.5), "cpu_p95_ms": quantile(asked.cpu_ms, 0.95),
             }
         )  # fmt: skip
     return found

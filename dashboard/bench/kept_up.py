@@ -8,6 +8,7 @@ turns on the same events, each with the machine to itself; then all run together
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 import time
@@ -39,36 +40,51 @@ def main(pairs: int, events: int, seconds: float, target: Path) -> None:
     call_command("migrate", verbosity=0)
     client = connect(bus.config())
     found = [_pair(client, (f"bench-{number}", 0), events) for number in range(pairs)]
-    for settled, recorded in found:
-        print(f"  settled {settled:,.0f} events a second, recorded {recorded:,.0f}", flush=True)
-    pace = median(settled for settled, _ in found) / 2
+    for pair in found:
+        print(f"  settled {pair['settled']:,.0f} events a second, recorded {pair['recorded']:,.0f}", flush=True)
+    pace = median(pair["settled"] for pair in found) / 2
     late = _late(client, ("bench-even", 0), pace, seconds)
     print(f"  at {pace:,.0f} a second, recorded after {late['p50_ms']:.0f} ms, p99 {late['p99_ms']:.0f} ms")
     target.write_text(json.dumps({"pairs": found, "even": late}))
 
 
-def _pair(client: Client, partition: Partition, events: int) -> tuple[float, float]:
-    """Events a second that a worker settles for three groups, and that the recorder then writes."""
+def _pair(client: Client, partition: Partition, events: int) -> dict[str, float]:
+    """Events a second that a worker settles for three groups, and that the recorder then writes.
+
+    And what an event costs each of the two in time of the processor, which other programs' load changes less.
+    """
     beside.publish(partition[0], events)
+    before = _cpu_of_children()
     with _beside("-m", "dashboard.bench.beside", "worker", partition[0]):
         _wait(lambda: _is_settled(client, partition), f"a worker to settle {events:,} events")
         newest = _newest(client, partition)
-    first_ms = _first_record_ms(client, partition)
-    settled_seconds = max(entry_ms(newest.journal) - first_ms, 1) / 1000
-    return events / settled_seconds, _recorded(client, newest, partition, events)
+    settled_cpu = _cpu_of_children() - before
+    settled_seconds = max(entry_ms(newest.journal) - _first_record_ms(client, partition), 1) / 1000
+    recorded_seconds, recorded_cpu = _recorded(client, newest, partition)
+    return {
+        "settled": events / settled_seconds,
+        "recorded": events / recorded_seconds,
+        "settled_cpu_us": settled_cpu / events * 1e6,  # with its start
+        "recorded_cpu_us": recorded_cpu / events * 1e6,
+    }
 
 
-def _recorded(client: Client, newest: Position, partition: Partition, events: int) -> float:
-    """Events a second that a recorder writes, with all that became of them."""
+def _cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _recorded(client: Client, newest: Position, partition: Partition) -> tuple[float, float]:
+    """Seconds that a recorder needs for all that became of the events, by the clock and of the processor."""
     from dashboard.recorder import Recorder
 
     recorder = Recorder(client)
-    began = time.perf_counter()
+    began, used = time.perf_counter(), time.process_time()
     while (position := _recorded_to(partition)) != newest:
         if position is None:
-            began = time.perf_counter()  # it looks for new topics twice a second
+            began, used = time.perf_counter(), time.process_time()  # it looks for new topics twice a second
         recorder.turn()
-    return events / (time.perf_counter() - began)
+    return time.perf_counter() - began, time.process_time() - used
 
 
 def _recorded_to(partition: Partition) -> Position | None:

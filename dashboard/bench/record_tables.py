@@ -24,6 +24,7 @@ def tables(found: Found) -> list[Table]:
 def _kept_up(found: Found) -> Table:
     columns = (
         "database", "one worker settles, events/s", "recorded, events/s", "recorded ÷ settled",
+        "processor an event: worker", "recorder",
         "at half of that: recorded after", "p99",
     )  # fmt: skip
     rows = [_kept_up_row(name, one["kept_up"]) for name, one in found.items()]
@@ -34,14 +35,16 @@ def _kept_up(found: Found) -> Table:
 
 def _kept_up_row(name: str, kept_up: Mapping[str, Any]) -> list[str]:
     pairs, even = kept_up["pairs"], kept_up["even"]
-    ratios = [recorded / settled for settled, recorded in pairs]
+    ratios = [pair["recorded"] / pair["settled"] for pair in pairs]
     behind = even["events_per_second"] < 0.95 * even["wanted_per_second"]
     pace = f" (published {even['events_per_second']:,.0f}/s of {even['wanted_per_second']:,.0f})" if behind else ""
     return [
         name,
-        _spread([settled for settled, _ in pairs]),
-        _spread([recorded for _, recorded in pairs]),
+        _spread([pair["settled"] for pair in pairs]),
+        _spread([pair["recorded"] for pair in pairs]),
         _spread(ratios, ".2f"),
+        f"{median(pair['settled_cpu_us'] for pair in pairs):,.0f} µs",
+        f"{median(pair['recorded_cpu_us'] for pair in pairs):,.0f} µs",
         f"{even['p50_ms']:,.0f} ms{pace}",
         f"{even['p99_ms']:,.0f} ms",
     ]
@@ -74,7 +77,7 @@ def _asked(name: str, filled: Sequence[Mapping[str, Any]]) -> Table:
     before = {asked["name"]: asked for asked in small["asked"]}
     columns = (
         "question", f"p50 at {small['events']:,}", "p95", f"p50 at {large['events']:,}", "p95", "at most",
-        "growth of p50", "stopped after",
+        "p95 of our processor", "growth of p50", "stopped after",
     )  # fmt: skip
     rows = list(_asked_rows(before, large["asked"]))
     return Table(f"{name}: times in ms", columns, rows, [{"database": name, **at} for at in filled])
@@ -84,9 +87,11 @@ def _asked_rows(before: Mapping[str, Mapping[str, Any]], asked: Sequence[Mapping
     for now in asked:
         then = before[now["name"]]
         yield [
-            now["name"], f"{then['p50_ms']:.1f}", f"{then['p95_ms']:.1f}", f"{now['p50_ms']:.1f}",
-            f"{now['p95_ms']:.1f}", f"{now['max_ms']:.1f}", f"{now['p50_ms'] / then['p50_ms']:.1f}", now["searched"],
-        ]  # fmt: skip
+            now["name"],
+            *(f"{figure:.1f}" for figure in (then["p50_ms"], then["p95_ms"], now["p50_ms"], now["p95_ms"])),
+            *(f"{figure:.1f}" for figure in (now["max_ms"], now["cpu_p95_ms"], now["p50_ms"] / then["p50_ms"])),
+            now["searched"],
+        ]
 
 
 def _hostile(found: Found) -> Table:

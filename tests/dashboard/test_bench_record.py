@@ -14,7 +14,7 @@ from django.core.management import call_command
 from bus.errors import ConfigError
 from bus.tail import Chunk
 from dashboard.bench import record
-from dashboard.bench.asking import ask_all
+from dashboard.bench.asking import ask_all, quantile
 from dashboard.bench.databases import opened
 from dashboard.bench.made_up import TOPICS, History
 from dashboard.bench.record_tables import tables
@@ -78,11 +78,20 @@ def test_the_recorder_takes_a_history_for_real(history: History) -> None:
 def test_every_question_finds_something_in_it(history: History) -> None:
     asked = list(ask_all(history.samples, 2))
     assert len(asked) >= 18
-    assert all(len(one.took_ms) == 2 and one.quantile(0.95) == one.took_ms[-1] for one in asked)
+    assert all(len(one.took_ms) == 2 and quantile(one.took_ms, 0.95) == one.took_ms[-1] for one in asked)
 
 
 def told(name: str, took: float) -> dict[str, Any]:
-    return {"name": name, "indexed": True, "times": 9, "p50_ms": took, "p95_ms": took, "max_ms": took, "searched": ""}
+    return {
+        "name": name,
+        "indexed": True,
+        "times": 9,
+        "p50_ms": took,
+        "p95_ms": took,
+        "max_ms": took,
+        "searched": "",
+        "cpu_p95_ms": 1.0,
+    }
 
 
 def test_tables_tell_ratios_growth_and_what_was_slowest() -> None:
@@ -93,13 +102,24 @@ def test_tables_tell_ratios_growth_and_what_was_slowest() -> None:
         {**at, "events": 100, "asked": [told("key:…", 3.0)], "hostile": hostile},
     ]
     even = {"wanted_per_second": 5.0, "events_per_second": 4.0, "p50_ms": 1.0, "p99_ms": 9.0, "max_ms": 9.0}
-    kept_up = {"pairs": [[10.0, 20.0], [10.0, 30.0], [10.0, 40.0]], "even": even}
+    cpu = {"settled_cpu_us": 50.0, "recorded_cpu_us": 60.0}
+    pairs = [{"settled": 10.0, "recorded": recorded, **cpu} for recorded in (20.0, 30.0, 40.0)]
+    kept_up = {"pairs": pairs, "even": even}
     keeps, stored, asked, refused = tables({"SQLite 3": {"kept_up": kept_up, "filled": filled}})
     assert keeps.rows == [
-        ["SQLite 3", "10 (10–10)", "30 (20–40)", "3.00 (2.00–4.00)", "1 ms (published 4/s of 5)", "9 ms"]
+        [
+            "SQLite 3",
+            "10 (10–10)",
+            "30 (20–40)",
+            "3.00 (2.00–4.00)",
+            "50 µs",
+            "60 µs",
+            "1 ms (published 4/s of 5)",
+            "9 ms",
+        ]
     ]
     assert stored.rows[0] == ["SQLite 3", "10", "40", "100", "400", "900"]
-    assert asked.rows == [["key:…", "2.0", "2.0", "3.0", "3.0", "3.0", "1.5", ""]]
+    assert asked.rows == [["key:…", "2.0", "2.0", "3.0", "3.0", "3.0", "1.0", "1.5", ""]]
     assert refused.rows == [["SQLite 3", "3", "1", "2", "1.0", "2.0", "3.0", "`'x'`"]]
 
 
