@@ -88,7 +88,7 @@ def _program(name: str, database_url: str, folder: Path, arguments: list[Any]) -
     with EmbeddedServer(folder / name, durability="relaxed") as server:
         environment = {
             **os.environ, "BUS_URL": server.url, "BUS_DATA": str(folder), "DATABASE_URL": database_url,
-            "DJANGO_SETTINGS_MODULE": os.environ["DJANGO_SETTINGS_MODULE"],
+            "DJANGO_SETTINGS_MODULE": "dashboard.settings",
         }  # fmt: skip
         command = [sys.executable, "-m", f"dashboard.bench.{name}", *map(str, arguments), str(target)]
         ended = subprocess.run(command, cwd=settings.BASE_DIR, env=environment, stdout=sys.stderr, check=False)

@@ -19,7 +19,6 @@ _AT: Final = (
 # In their order: what is asked is the least number, and times may repeat and even fall.
 _FEW: Final = _AT.replace("SELECT at_ms", "SELECT id")
 _END_MS: Final = 2**62
-FEW: Final = "SELECT id FROM dashboard_event WHERE id >= %s AND id < %s AND at_ms >= %s ORDER BY id LIMIT 1"
 FEW: Final = 256  # events that one query may look through
 
 Bounds = dict[int, int]  # by partition id: the number from which to go on, itself left out
