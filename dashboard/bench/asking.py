@@ -44,6 +44,8 @@ def ask_all(samples: Samples, count: int) -> Iterator[Asked]:
     """Ask every kind of question `count` times, each time about something else."""
     for name, asks in _questions(samples).items():
         some = list(islice(asks, count + WARM))
+        if len(some) <= WARM:
+            continue  # a history so small that it has none of these
         for ask in some[:WARM]:
             ask()
         took, used, answers = [], [], []

@@ -85,7 +85,7 @@ def _asked(name: str, filled: Sequence[Mapping[str, Any]]) -> Table:
 
 def _asked_rows(before: Mapping[str, Mapping[str, Any]], asked: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
     for now in asked:
-        then = before[now["name"]]
+        then = before.get(now["name"], now)  # too small a history has none of some
         yield [
             now["name"],
             *(f"{figure:.1f}" for figure in (then["p50_ms"], then["p95_ms"], now["p50_ms"], now["p95_ms"])),
