@@ -57,7 +57,9 @@ def opened(client: Client, event_id: str, group: str) -> Opened:
         raise ReplayInvalid(f"expected a dead letter of {group}, it was replayed or discarded meanwhile; reload")
     raw = letter.event.raw
     if len(raw) > MAX_EDITED:
-        raise ReplayInvalid(f"expected at most {MAX_EDITED:,} bytes of data, got {len(raw):,}; publish it from a program")
+        raise ReplayInvalid(
+            f"expected at most {MAX_EDITED:,} bytes of data, got {len(raw):,}; publish it from a program"
+        )
     try:
         msgspec.json.decode(raw)
         text = msgspec.json.format(masker().payload(raw, len(raw)), indent=2).decode()
@@ -136,7 +138,9 @@ def replay_edited(actor: Actor, was: Opened, text: str, *, new_id: str, reason: 
         EditedLetter.objects.filter(pk=row.pk).update(is_published=True)
         client = connect(bus.config())
         try:
-            aside = client.run(control.discard(was.place.keys, group, [was.letter.id], who=f"{actor.name}#edit:{row.pk}"))
+            aside = client.run(
+                control.discard(was.place.keys, group, [was.letter.id], who=f"{actor.name}#edit:{row.pk}")
+            )
         finally:
             client.close()
         told = f"published as {row.new_id} for {group} alone"
