@@ -10,7 +10,9 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from bus import delivery, operations
@@ -23,10 +25,11 @@ from bus.journal import Record, Step
 from bus.keys import Keys
 from bus.operations import Taken
 from bus.streams import Client
-from bus.subscription import Subscription, admitting, describe, is_meant
+from bus.subscription import Admission, Subscription, describe
 from bus.wire import Operation, together
 
 MAX_COUNT: Final = 100  # entries per take
+AHEAD_SECONDS: Final = 0.000_25  # an average event that is handled so fast lets the next batch be taken ahead
 BATCH_SECONDS: Final = 0.05  # how much work one take should bring
 SLOW_SECONDS: Final = 0.02  # a batch that runs longer is announced as running
 SETTLE_ALONE_US: Final = 1_000  # an attempt that took longer is settled at once
@@ -57,6 +60,7 @@ class Cycle:
         self.group = subscriptions[0].group
         self._client = client
         self._subscriptions = subscriptions
+        self._admission = Admission(subscriptions)
         self._worker = worker
         self._generation = 0
         self._deadlines = deadlines
@@ -67,6 +71,8 @@ class Cycle:
         self._crew = Crew(self._concurrency, name=self.group) if self._concurrency > 1 else None
         self._held: set[str] = set()  # entries taken and not settled
         self._outcomes: list[Outcome] = []  # ended and not settled
+        self._settling: list[Outcome] = []  # those that the exchange under way settles
+        self._ahead: Callable[[], list[Any]] | None = None  # ends that exchange, begun while handlers run
         self._average_seconds = 0.005
         self._next_due = 0.0  # monotonic
         self._ordered = subscriptions[0].ordered
@@ -120,50 +126,98 @@ class Cycle:
         if self._crew:
             self._turn_at_once(self._crew)
             return
-        for outcome in self._in_turn(self._take(self._fitting_count())):
-            self._ended(outcome)
+        count = self._fitting_count()
+        events = self._received(self._end_ahead()) if self._ahead else self._take(count)
+        if len(events) >= count == MAX_COUNT and self._may_take_ahead():
+            self._take_ahead(count)
+        self._handle(events)
 
     def _turn_at_once(self, crew: Crew) -> None:
         """Take as many as may be started, whatever still runs; settle what has ended."""
-        if crew.free:
-            for event in self._take(crew.free):
-                if self._is_async:
-                    crew.start_async(self._arun, event)
-                else:
-                    crew.start(self._run, event)
-        for outcome in crew.ended(seconds=0 if crew.free else IDLE_SECONDS):
+        if crew.busy <= crew.limit and crew.busy < self._places(crew):
+            events = self._take(min(self._places(crew) - crew.busy, MAX_COUNT))
+            if self._is_async:
+                crew.start_async(self._arun, events)
+            else:
+                crew.start(self._run, events)
+        ended = crew.ended(seconds=self._wait_for_crew(crew))
+        for outcome in ended:
             self._ended(outcome)
+        if not ended:
+            self._settle()  # nothing follows for now that it could be settled with
+
+    def _wait_for_crew(self, crew: Crew) -> float:
+        """How long to wait for an outcome, in seconds: not at all while more may be taken."""
+        if crew.busy <= crew.limit and crew.busy < self._places(crew):
+            return 0
+        return SETTLE_AFTER_SECONDS if self._outcomes else IDLE_SECONDS
+
+    def _places(self, crew: Crew) -> int:
+        """How many events a crew may have: as many as run at once, and a batch more while handlers are fast."""
+        return crew.limit + (MAX_COUNT if self._average_seconds <= AHEAD_SECONDS else 0)
 
     def _fitting_count(self) -> int:
         """As many as should take a moment: not so many that other workers wait for work."""
         return max(min(int(BATCH_SECONDS / self._average_seconds), MAX_COUNT), 1)
 
     def _take(self, count: int) -> list[Event]:
-        steps = [*self._settlements(), *(self._ordered_steps(count) if self._ordered else self._steps(count))]
-        results = self._client.run(together(*steps))
+        takes = self._ordered_steps(count) if self._ordered else self._steps(count, self._patience())
+        results = self._client.run(together(*self._settlements(), *takes))
         if self._outcomes:
-            self._settled(results.pop(0))
-        events = self._taken(results)
+            self._settled(results.pop(0), self._outcomes)
+            self._outcomes = []
+        return self._received(results)
+
+    def _may_take_ahead(self) -> bool:
+        """Whether the next batch may lie here meanwhile: handlers are fast, nothing is to be settled alone, and no
+        key is kept busy longer than its handler runs."""
+        return self._average_seconds <= AHEAD_SECONDS and not self._alone and not self._ordered
+
+    def _take_ahead(self, count: int) -> None:
+        """Ask for the next batch before the one at hand is handled: server and handlers work at the same time."""
+        takes = self._steps(count, 0)
+        self._ahead = self._client.begin(together(*self._settlements(), *takes))
+        self._settling, self._outcomes = self._outcomes, []
+
+    def _end_ahead(self) -> list[Taken]:
+        """What was taken ahead, if anything; what the same exchange settled is settled, or to be settled again."""
+        if self._ahead is None:
+            return []
+        ahead, self._ahead = self._ahead, None
+        settling, self._settling = self._settling, []
+        try:
+            results = ahead()
+        except BaseException:
+            self._outcomes = settling + self._outcomes
+            raise
+        if settling:
+            self._settled(results.pop(0), settling)
+        return results
+
+    def _received(self, takes: list[Any]) -> list[Event]:
+        events = self._taken(takes)
         now = time.monotonic()
         with self._lock:
-            self._held.update(event.entry for event in events)
-            self._unannounced.update((event.entry, (event, now)) for event in events if self._subscription(event))
+            for event in events:
+                self._held.add(event.entry)
+                if self._admission.of(event):
+                    self._unannounced[event.entry] = (event, now)
         if self._average_seconds >= SLOW_SECONDS:
             self._announce()
         return events
 
     def _patience(self) -> float:
         """How long to wait for news, in seconds: not long while handlers run whose end must be settled."""
-        longest = BUSY_SECONDS if self._crew and self._crew.is_busy else IDLE_SECONDS
+        longest = BUSY_SECONDS if self._crew and self._crew.busy else IDLE_SECONDS
         return min(self._next_due - time.monotonic(), longest)
 
-    def _steps(self, count: int) -> list[Operation[Any]]:
+    def _steps(self, count: int, patience: float) -> list[Operation[Any]]:
         """Unordered groups read natively, which is twice as fast; due retries are looked for now and then."""
         now = time.monotonic()
         if self._paused:  # only scripts ask about that before they take anything
             return [operations.take_due(self.keys, self.group, self.owner, count=count)]
         if now < self._next_due:
-            block_ms = int(self._patience() * 1000)
+            block_ms = int(patience * 1000) if patience else None
             return [operations.take_new(self.keys, self.group, self.owner, count=count, block_ms=block_ms)]
         self._next_due = now + IDLE_SECONDS
         return [
@@ -218,20 +272,33 @@ class Cycle:
         record = describe(self._subscriptions)
         self._client.run(operations.subscribe(self.keys, self.group, record, start="0-0", worker=self._worker))
 
-    def _in_turn(self, events: list[Event]) -> Iterator[Outcome]:
+    def _handle(self, events: list[Event]) -> None:
+        """Handle events one after another, until told to stop."""
+        if self._is_async:
+            waiting = deque(events)
+            while waiting and not self._stopping.is_set():
+                with suppress(asyncio.CancelledError):  # of a handler that cancelled its own task and went on
+                    self._runner.run(self._ahandle(waiting))
+            return
         for event in events:
             if self._stopping.is_set():
                 return
-            yield self._runner.run(self._arun(event)) if self._is_async else self._run(event)
+            self._ended(self._run(event))
+
+    async def _ahandle(self, waiting: deque[Event]) -> None:
+        """Handle events in one task, which costs a tenth of a task for each. A cancelled one is not used again."""
+        task = asyncio.current_task()
+        while waiting and not self._stopping.is_set() and not (task and task.cancelling()):
+            self._ended(await self._arun(waiting.popleft()))
 
     def _run(self, event: Event) -> Outcome:
-        subscription = self._subscription(event)
+        subscription = self._admission.of(event)
         if subscription is None:
             return delivery.skipped(event)
         return delivery.run(subscription, event, self._deadlines)
 
     async def _arun(self, event: Event) -> Outcome:
-        subscription = self._subscription(event)
+        subscription = self._admission.of(event)
         return delivery.skipped(event) if subscription is None else await delivery.arun(subscription, event)
 
     def _collect(self, outcome: Outcome) -> None:
@@ -243,14 +310,15 @@ class Cycle:
         self._collect(outcome)
         seconds = outcome.duration_us / 1e6
         self._average_seconds += (max(seconds, 1e-5) - self._average_seconds) * 0.2
-        waited = time.monotonic() - self._outcomes[0].ended
+        waited = outcome.ended - self._outcomes[0].ended
         alone = outcome.event.entry == self._alone
         if alone or outcome.duration_us >= SETTLE_ALONE_US or waited >= SETTLE_AFTER_SECONDS:
             self._settle()
 
     def _settle(self) -> None:
         for operation in self._settlements():
-            self._settled(self._client.run(operation))
+            self._settled(self._client.run(operation), self._outcomes)
+            self._outcomes = []
 
     def _settlements(self) -> list[Operation[frozenset[str]]]:
         """The operation that settles what has ended, if anything has."""
@@ -263,13 +331,12 @@ class Cycle:
                 self._next_due = min(self._next_due, now + settlement.record.due_in_ms / 1000)
         return [operations.settle(self.keys, self.group, self.owner, settlements, holds=len(self._held))]
 
-    def _settled(self, stale: frozenset[str]) -> None:
+    def _settled(self, stale: frozenset[str], outcomes: list[Outcome]) -> None:
         for entry in sorted(stale):
             log.warning(
                 "%s on %s: %s was settled elsewhere; this attempt changes nothing", self.group, self.keys.topic, entry
             )
-        self._held.difference_update(outcome.event.entry for outcome in self._outcomes)
-        self._outcomes.clear()
+        self._held.difference_update([outcome.event.entry for outcome in outcomes])
 
     def _announce(self) -> None:
         with self._lock:
@@ -281,6 +348,7 @@ class Cycle:
     def _recover(self) -> bool:
         """Bring memory and server together again. Raises `ServerError` while that can't be."""
         self._await_crew()
+        self._end_ahead()  # what it took is given back like the rest
         self._settle()
         self._give_back()
         return True
@@ -303,6 +371,7 @@ class Cycle:
     def _finish(self) -> None:
         self._await_crew()
         try:
+            self._end_ahead()
             self._settle()
             self._give_back()
         except ServerError as error:
@@ -310,6 +379,3 @@ class Cycle:
         self._runner.close()
         if self._crew:
             self._crew.close()
-
-    def _subscription(self, event: Event) -> Subscription | None:
-        return admitting(self._subscriptions, event.type) if is_meant(event.headers, self.group) else None

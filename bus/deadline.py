@@ -7,20 +7,12 @@ time-out, `time.sleep`) gets it when that call returns. The same mechanism as dr
 from __future__ import annotations
 
 import ctypes
+import math
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from types import TracebackType
 
 from bus.errors import TimedOut
-
-
-@dataclass
-class _Limit:
-    thread: int
-    ends: float
-    fired: bool = False
 
 
 class Deadlines:
@@ -30,34 +22,50 @@ class Deadlines:
         self._lock = threading.Lock()
         self._limits: dict[int, _Limit] = {}
 
-    @contextmanager
-    def limit(self, seconds: float) -> Iterator[None]:
-        """Whatever runs inside, in this thread, gets `TimedOut` after about `seconds`."""
-        thread = threading.get_ident()
-        limit = _Limit(thread, time.monotonic() + seconds)
-        with self._lock:
-            self._limits[thread] = limit
-        try:
-            yield
-        except TimedOut as raised:
-            if not limit.fired:
-                raise
-            text = f"the handler ran longer than its timeout of {seconds:g} s"
-            raise TimedOut(text).with_traceback(raised.__traceback__) from None
-        finally:
-            with self._lock:
-                self._limits.pop(thread, None)
-            if limit.fired:  # set but perhaps not yet raised: it must not hit what this thread does next
-                _clear(thread)
+    def limit(self, seconds: float) -> _Limit:
+        """A context: whatever runs inside, in this thread, gets `TimedOut` after about `seconds`."""
+        return _Limit(self, seconds)
 
     def enforce(self) -> None:
         """Raise in the threads whose time is up."""
         now = time.monotonic()
         with self._lock:
-            for limit in self._limits.values():
-                if not limit.fired and now >= limit.ends:
+            for thread, limit in list(self._limits.items()):
+                if now >= limit.ends and not limit.fired:
                     limit.fired = True
-                    _raise_in(limit.thread)
+                    if now >= limit.ends:  # it may have ended between the two lines, and is then let go
+                        _raise_in(thread)
+
+
+class _Limit:
+    """One handler's limit. Entering and leaving take no lock, since that costs more than a fast handler does.
+
+    Leaving says "ended" and then asks whether the limit fired; enforcing says "fired" and then asks whether it ended.
+    So one of the two notices the other: either nothing is raised, or whoever leaves waits and takes it back.
+    """
+
+    __slots__ = ("_deadlines", "_seconds", "_thread", "ends", "fired")
+
+    def __init__(self, deadlines: Deadlines, seconds: float) -> None:
+        self._deadlines = deadlines
+        self._seconds = seconds
+        self._thread = threading.get_ident()
+        self.ends = math.inf
+        self.fired = False
+
+    def __enter__(self) -> None:
+        self.ends = time.monotonic() + self._seconds
+        self._deadlines._limits[self._thread] = self
+
+    def __exit__(self, kind: type[BaseException] | None, raised: BaseException | None, _: TracebackType | None) -> None:
+        self.ends = math.inf
+        if not self.fired:
+            return
+        with self._deadlines._lock:  # set but perhaps not yet raised: it must not hit what this thread does next
+            _clear(self._thread)
+        if isinstance(raised, TimedOut):
+            text = f"the handler ran longer than its timeout of {self._seconds:g} s"
+            raise TimedOut(text).with_traceback(raised.__traceback__) from None
 
 
 def _raise_in(thread: int) -> None:

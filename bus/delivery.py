@@ -15,10 +15,12 @@ import re
 import sysconfig
 import time
 import traceback
-from dataclasses import dataclass
+from collections.abc import Generator
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import Final
+from types import CoroutineType, FrameType, TracebackType, coroutine
+from typing import Any, Final
+
+import msgspec
 
 from bus import inbox
 from bus.context import Attempt, current
@@ -33,8 +35,7 @@ _OWN_FOLDER: Final = str(Path(__file__).parent)
 _LIBRARIES: Final = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """How an attempt ended. `ended` is on the monotonic clock, in seconds; `error` None means well."""
 
     event: Event
@@ -42,7 +43,7 @@ class Outcome:
     error: BaseException | None = None
     duration_us: int = 0
     ended: float = 0.0
-    log: tuple[str, ...] = ()
+    log: list[str] = msgspec.field(default_factory=list)
 
 
 def run(subscription: Subscription, event: Event, deadlines: Deadlines) -> Outcome:
@@ -71,9 +72,11 @@ async def arun(subscription: Subscription, event: Event) -> Outcome:
     began = time.monotonic()
     error: BaseException | None = None
     try:
-        async with asyncio.timeout(subscription.timeout_seconds):
-            result = subscription.handler(event)
-            if inspect.isawaitable(result):
+        result = subscription.handler(event)
+        if type(result) is CoroutineType:
+            await _awaited(result, began + subscription.timeout_seconds)
+        elif inspect.isawaitable(result):
+            async with asyncio.timeout(subscription.timeout_seconds):
                 await result
     except TimeoutError as raised:
         late = time.monotonic() - began >= subscription.timeout_seconds
@@ -85,6 +88,34 @@ async def arun(subscription: Subscription, event: Event) -> Outcome:
     return _outcome(subscription, attempt, began, error)
 
 
+async def _awaited(handling: CoroutineType[Any, Any, Any], ends: float) -> None:
+    """Await a coroutine until `ends` (monotonic). One that ends without waiting for anything needs no timer."""
+    try:
+        awaits = handling.send(None)
+    except StopIteration:
+        return
+    async with asyncio.timeout(max(ends - time.monotonic(), 0)):
+        await _rest(handling, awaits)
+
+
+@coroutine
+def _rest(handling: CoroutineType[Any, Any, Any], awaits: Any) -> Generator[Any, Any, None]:
+    """The rest of a coroutine that has begun and waits for `awaits`."""
+    try:
+        while True:
+            try:
+                sent = yield awaits
+            except GeneratorExit:
+                handling.close()
+                raise
+            except BaseException as raised:  # noqa: BLE001  # a cancellation, say: the handler's to deal with
+                awaits = handling.throw(raised)
+            else:
+                awaits = handling.send(sent)
+    except StopIteration:
+        return
+
+
 def skipped(event: Event) -> Outcome:
     """The outcome of an event whose type the group does not take."""
     return Outcome(event, None, ended=time.monotonic())
@@ -92,8 +123,11 @@ def skipped(event: Event) -> Outcome:
 
 def judge(outcome: Outcome, *, now: float, ordered: bool = False) -> Settlement:
     """What an outcome means for the delivery. `now`: monotonic seconds when it is settled."""
-    event = outcome.event
+    event, key = outcome.event, outcome.event.key or "" if ordered else ""
     ago_us = max(int((now - outcome.ended) * 1e6), 0)
+    if outcome.error is None and outcome.subscription is not None:
+        done = Record(Step.SUCCEEDED, event.entry, event.attempt, outcome.duration_us, ago_us, log=outcome.log)
+        return Settlement(b"a", done, key)
     step, verdict, delay_ms, failure = Step.SUCCEEDED, b"a", 0, None
     if outcome.subscription is None:
         step = Step.SKIPPED
@@ -103,8 +137,8 @@ def judge(outcome: Outcome, *, now: float, ordered: bool = False) -> Settlement:
         given_up = b"h" if outcome.subscription.on_dead == "halt" else b"d"
         step, verdict = (Step.DEAD_LETTERED, given_up) if delay is None else (Step.RETRY_SCHEDULED, b"r")
         delay_ms = int((delay or 0) * 1000)
-    record = Record(step, event.entry, event.attempt, outcome.duration_us, ago_us, delay_ms, failure, list(outcome.log))
-    return Settlement(verdict, record, event.key or "" if ordered else "")
+    record = Record(step, event.entry, event.attempt, outcome.duration_us, ago_us, delay_ms, failure, outcome.log)
+    return Settlement(verdict, record, key)
 
 
 def describe(error: BaseException) -> Failure:
@@ -132,7 +166,7 @@ class LogCapture(logging.Handler):
 
 def _outcome(subscription: Subscription, attempt: Attempt, began: float, error: BaseException | None) -> Outcome:
     ended = time.monotonic()
-    return Outcome(attempt.event, subscription, error, int((ended - began) * 1e6), ended, tuple(attempt.log))
+    return Outcome(attempt.event, subscription, error, int((ended - began) * 1e6), ended, attempt.log)
 
 
 def _retry_delay(subscription: Subscription, attempt: int, error: BaseException) -> float | None:

@@ -48,7 +48,7 @@ class Failure(msgspec.Struct, frozen=True, array_like=True):
     fingerprint: str = ""
 
 
-class Record(msgspec.Struct, frozen=True, array_like=True):
+class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One line of the journal: a step of the delivery (entry × group).
 
     `duration_us`: how long the handler ran. `ended_ago_us`: how long before the journal entry's own

@@ -141,9 +141,11 @@ def is_clustered(info: object) -> bool:
     return isinstance(info, bytes) and b"_mode:cluster" in info
 
 
-def read(connection: Any, seconds: float) -> Any:
-    """One reply; an error is a reply too."""
+def read(connection: Any, seconds: float | None) -> Any:
+    """One reply; an error is a reply too. None: within the time that the connection was made with, which is cheaper."""
     try:
+        if seconds is None:
+            return connection.read_response(disconnect_on_error=False)
         return connection.read_response(timeout=seconds, disconnect_on_error=False)
     except redis.ResponseError as error:
         return error

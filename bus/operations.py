@@ -12,16 +12,18 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from bus.errors import EventConflict, ServerRefused, TopicFull
-from bus.event import Event, from_fields, to_fields
+from bus.event import FIELDS, Cause, Event, from_fields, to_fields
 from bus.journal import Failure, Record, SubscriptionRecord, pack, pack_subscription
 from bus.keys import Keys, global_key
-from bus.wire import Operation, call
+from bus.wire import Command, Operation, call, frame_of, template
 
 MAX_BATCH: Final = 500
 MAX_WAITING: Final = 10_000  # entries of an ordered group that wait for their keys
 FORGET_WORKER_MS: Final = 3_600_000
 CLOCK_TOLERANCE_MS: Final = 2_000  # a server's clock may fall so far without retries being moved
 UNLIMITED: Final = 2**53
+_NO_CAUSE: Final = Cause("")
+_XADD: Final = template("XADD", FIELDS).removesuffix("$4\r\ndata\r\n$%d\r\n%s\r\n")
 MISSING: Final = object()  # in the place of a reply: the group is not there
 
 
@@ -82,7 +84,7 @@ def declare_topic(prefix: str, topic: str, partitions: int) -> Operation[int]:
 
 def publish(keys: Keys, event: Event) -> Operation[str]:
     """Append one event that nobody else can have published. Result: its entry id."""
-    return Operation([(b"XADD", keys.events, b"*", *to_fields(event))], lambda replies: str(replies[0].decode()))
+    return Operation([_added_event(keys.events, event)], lambda replies: str(replies[0].decode()))
 
 
 def publish_batch(
@@ -95,7 +97,8 @@ def publish_batch(
     Where nothing is asked, a transaction does what the script would, faster.
     """
     if not digests and full_at is None:
-        added = [(b"XADD", keys.events, b"*", *to_fields(event)) for event in events]
+        stream = keys.events
+        added = [_added_event(stream, event) for event in events]
         return Operation([(b"MULTI",), *added, (b"EXEC",)], lambda replies: _added(replies[-1]))
     names = [keys.events]
     args = [b"%d" % len(events), b"%d" % ttl_ms, b"%d" % (UNLIMITED if full_at is None else full_at)]
@@ -191,13 +194,19 @@ def settle(
 
     `holds`: at least how many entries the owner holds on this partition.
     """
-    entries = sorted((s.record.entry for s in settlements), key=entry_order)
+    plain: list[bytes] = []
+    others: list[bytes] = []
+    for verdict, record, key in settlements:
+        if verdict == b"a" and not key and record.attempt == 1:
+            plain.append(record.entry.encode())
+        else:
+            others += (verdict, record.entry.encode(), b"%d" % record.attempt, _more(verdict, record), key.encode())
+    entries = [s.record.entry for s in settlements]
+    low, high = _bounds(entries)
     args = [
         group.encode(), owner.encode(), pack([s.record for s in settlements]),
-        entries[0].encode(), entries[-1].encode(), b"%d" % (holds + MAX_BATCH),
+        low, high, b"%d" % (holds + MAX_BATCH), b"%d" % len(plain), *plain, *others,
     ]  # fmt: skip
-    for verdict, record, key in settlements:
-        args += (verdict, record.entry.encode(), b"%d" % record.attempt, _more(verdict, record), key.encode())
 
     def parse(replies: list[Any]) -> frozenset[str]:
         return frozenset(entries if replies[0] is MISSING else (entry.decode() for entry in replies[0]))
@@ -325,6 +334,32 @@ def farewell(prefix: str, worker: str) -> Operation[None]:
         (b"HDEL", global_key(prefix, "workers:info"), name),
     ]
     return Operation(commands, lambda _: None)
+
+
+def _added_event(stream: bytes, event: Event) -> Command:
+    """The XADD of an event: `to_fields` by a template, which takes a third of the time of packing each argument.
+
+    Its lengths are those of characters, so what is not ASCII is packed argument by argument, and so are headers.
+    """
+    e, name, cause = event, stream.decode(), event.cause or _NO_CAUSE
+    attempt, key = str(cause.attempt or ""), e.key or ""
+    head = _XADD % (
+        len(name), name, len(e.id), e.id, len(e.type), e.type, len(e.source), e.source, len(e.time_text), e.time_text,
+        len(key), key, len(e.correlation_id), e.correlation_id, len(cause.event_id), cause.event_id,
+        len(cause.group), cause.group, len(attempt), attempt, len(cause.topic), cause.topic,
+        len(e.traceparent), e.traceparent,
+    )  # fmt: skip
+    if e.headers or not head.isascii():
+        return (b"XADD", stream, b"*", *to_fields(event))
+    return frame_of((b"XADD", stream), b"%b$4\r\ndata\r\n$%d\r\n%b\r\n" % (head.encode(), len(e.raw), e.raw))
+
+
+def _bounds(entries: Sequence[str]) -> tuple[bytes, bytes]:
+    """The first and the last millisecond of these entries: a range that has all of them."""
+    moments = [entry.partition("-")[0] for entry in entries]
+    same_length = len(moments[0]) == len(min(moments, key=len)) == len(max(moments, key=len))
+    key = None if same_length else int
+    return min(moments, key=key).encode(), max(moments, key=key).encode()
 
 
 def entry_order(entry: str) -> tuple[int, int]:

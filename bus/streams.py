@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Final
 
 import redis
@@ -38,8 +38,28 @@ class Client:
 
     def run(self, operation: Operation[T]) -> T:
         """Run it. Raises `ServerUnavailable` (it may have been carried out or not) or `ServerRefused`."""
+        return self._end(operation, lambda: self._exchange(operation.commands, operation.block_seconds))
+
+    def begin(self, operation: Operation[T]) -> Callable[[], T]:
+        """Send it, and go on; what comes back is to be called, once, for its result. Both raise as `run` does.
+
+        In a cluster it is run when the result is asked for: which node has it may not be known before.
+        """
+        if self._nodes is not None:
+            return lambda: self.run(operation)
         try:
-            replies = self._exchange(operation.commands, operation.block_seconds)
+            connection = self._send(operation.commands)
+        except TROUBLE as error:
+            raise _unavailable(self.config, error) from None
+        except redis.ResponseError as error:
+            raise _refused(error) from None
+        return lambda: self._end(
+            operation, lambda: self._receive(connection, len(operation.commands), operation.block_seconds)
+        )
+
+    def _end(self, operation: Operation[T], exchange: Callable[[], list[Any]]) -> T:
+        try:
+            replies = exchange()
             missing = _missing_scripts(replies)
             if missing:
                 again = self._exchange([c for index in missing for c in with_load(operation.commands[index])], 0)
@@ -67,10 +87,23 @@ class Client:
     def _exchange(self, commands: Sequence[Command], block_seconds: float) -> list[Any]:
         if self._nodes is not None:
             return self._nodes.exchange(commands, block_seconds)
+        return self._receive(self._send(commands), len(commands), block_seconds)
+
+    def _send(self, commands: Sequence[Command]) -> Any:
+        """The connection that the commands went out on."""
         connection = self._pool.get_connection()
         try:
             connection.send_packed_command([pack(commands)], check_health=False)
-            return [read(connection, self._reply_seconds + block_seconds) for _ in commands]
+        except BaseException:
+            connection.disconnect()
+            self._pool.release(connection)
+            raise
+        return connection
+
+    def _receive(self, connection: Any, count: int, block_seconds: float) -> list[Any]:
+        seconds = self._reply_seconds + block_seconds if block_seconds else None
+        try:
+            return [read(connection, seconds) for _ in range(count)]
         except BaseException:
             connection.disconnect()  # a reply may still come: this connection can't be used again
             raise

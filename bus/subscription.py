@@ -88,9 +88,19 @@ def is_meant(headers: Mapping[str, str], group: str) -> bool:
     return not headers or headers.get(ONLY_GROUP, group) == group
 
 
-def admitting(subscriptions: Iterable[Subscription], event_type: str) -> Subscription | None:
-    """The one of a group's subscriptions that takes events of this type, if any."""
-    return next((subscription for subscription in subscriptions if subscription.admits(event_type)), None)
+class Admission:
+    """Which one of a group's subscriptions takes an event. Found out once, since it is asked with each event."""
+
+    def __init__(self, subscriptions: Sequence[Subscription]) -> None:
+        self._group = subscriptions[0].group
+        self._any = next((subscription for subscription in subscriptions if subscription.types is None), None)
+        self._by_type = {name: subscription for subscription in subscriptions for name in subscription.types or ()}
+
+    def of(self, event: Event) -> Subscription | None:
+        """The subscription that takes this event, if any."""
+        if event.headers and not is_meant(event.headers, self._group):
+            return None
+        return self._by_type.get(event.type, self._any)
 
 
 class Registry:

@@ -26,7 +26,7 @@ from bus.history import Page
 from bus.keys import Keys
 from bus.publisher import Publisher
 from bus.streams import Client, connect
-from bus.subscription import Registry, Subscription, admitting, describe, is_meant, registry
+from bus.subscription import Admission, Registry, Subscription, describe, registry
 
 MAX_DELIVERIES = 10_000
 
@@ -136,8 +136,7 @@ def _take(client: Client, keys: Keys, first: Subscription) -> list[Event]:
 
 
 def _settle(client: Client, keys: Keys, subscriptions: tuple[Subscription, ...], event: Event) -> None:
-    group = subscriptions[0].group
-    subscription = admitting(subscriptions, event.type) if is_meant(event.headers, group) else None
+    subscription = Admission(subscriptions).of(event)
     if subscription is None:
         outcome = delivery.skipped(event)
     elif subscription.is_async:

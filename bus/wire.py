@@ -79,10 +79,32 @@ def call(name: str, keys: Sequence[bytes], args: Sequence[bytes]) -> Command:
     return (b"EVALSHA", script(name).digest, b"%d" % len(keys), *keys, *args)
 
 
+class Framed(tuple[bytes, ...]):
+    """A command that is packed already. What it holds beside says where it goes: its name and its key."""
+
+    frame: bytes
+
+
+def frame_of(head: Sequence[bytes], frame: bytes) -> Framed:
+    """A command from its RESP, made by a template; `head` is its name and its key."""
+    made = Framed(head)
+    made.frame = frame
+    return made
+
+
+def template(name: str, fields: Sequence[bytes]) -> str:
+    """RESP of `name key * field value…`, to be filled with length and text of the key and of every value."""
+    parts = [f"*{3 + 2 * len(fields)}\r\n${len(name)}\r\n{name}\r\n$%d\r\n%s\r\n$1\r\n*\r\n"]
+    return "".join(parts + [f"${len(field)}\r\n{field.decode()}\r\n$%d\r\n%s\r\n" for field in fields])
+
+
 def pack(commands: Sequence[Command]) -> bytes:
     """Commands in RESP. By hand: redis-py's packer costs more than the server's own work."""
     out: list[bytes] = []
     for command in commands:
+        if isinstance(command, Framed):
+            out.append(command.frame)
+            continue
         out.append(b"*%d\r\n" % len(command))
         out += [b"$%d\r\n%b\r\n" % (len(part), part) for part in command]
     return b"".join(out)

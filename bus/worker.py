@@ -63,6 +63,7 @@ class Worker:
         pulse.beat()
         capture = LogCapture()
         logging.getLogger().addHandler(capture)
+        log.info("worker %s handles %s", self.id, ", ".join(sorted({cycle.group for cycle in cycles})))
         threads = [self._start(cycle.run, f"{cycle.group}@{cycle.keys.topic}") for cycle in cycles]
         helpers = [
             self._start(lambda: self._watch(cycles), "watch"),
@@ -70,7 +71,6 @@ class Worker:
         ]
         if self._uses_inbox:
             helpers.append(self._start(self._forget, "forget"))
-        log.info("worker %s handles %s", self.id, ", ".join(sorted({cycle.group for cycle in cycles})))
         self.ready.set()
         self._stopping.wait()
         for thread in threads:

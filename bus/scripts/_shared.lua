@@ -81,6 +81,22 @@ local function free_key(key, id, now)
   end
 end
 
+-- The entries of these keys ({key, id}…) have left the group. Mostly nothing waits for any of them, and one call is enough.
+local function free_keys(freed, now)
+  if redis.call('EXISTS', PARKED) == 1 then
+    for _, pair in ipairs(freed) do
+      free_key(pair[1], pair[2], now)
+    end
+    return
+  end
+  local names, mine = {}, {}
+  for i, pair in ipairs(freed) do names[i] = pair[1] end
+  for i, id in ipairs(redis.call('HMGET', BUSY, unpack(names))) do
+    if id == freed[i][2] then mine[#mine + 1] = names[i] end
+  end
+  if #mine > 0 then redis.call('HDEL', BUSY, unpack(mine)) end
+end
+
 -- The event of a pending entry is gone from the stream: it leaves the group, and its key, found by the entry, is free.
 local function lose(group, id, count, records, now)
   redis.call('XACK', EVENTS, group, id)

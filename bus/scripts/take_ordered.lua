@@ -13,15 +13,33 @@ local taken, next_due, alone = take_due(ARGV[1], ARGV[2], ARGV[3])
 local room, last, full = alone == '' and ARGV[3] - #taken or 0, '', redis.call('ZCARD', PARKED) >= tonumber(ARGV[4])
 if room > 0 and not full then
   local read = redis.call('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', room, 'STREAMS', EVENTS, '>')
-  for _, row in ipairs(read and read[1][2] or {}) do
-    local key = field_of(row[2], 'partitionkey')
+  local rows = read and read[1][2] or {}
+  local keys, names, holder, gained = {}, {}, {}, {}
+  for i, row in ipairs(rows) do
+    local key = row[2][9] == 'partitionkey' and row[2][10] or field_of(row[2], 'partitionkey')
+    if key and key ~= '' then
+      keys[i] = key
+      names[#names + 1] = key
+    end
+  end
+  for i, id in ipairs(#names > 0 and redis.call('HMGET', BUSY, unpack(names)) or {}) do
+    holder[names[i]] = id
+  end
+  for i, row in ipairs(rows) do
+    local key = keys[i]
     last = row[1]
-    if not key or key == '' or redis.call('HSETNX', BUSY, key, row[1]) == 1 then
+    if not key or not holder[key] then
       taken[#taken + 1] = {row[1], row[2], 1, 0}
+      if key then
+        holder[key] = row[1]
+        gained[#gained + 1] = key
+        gained[#gained + 1] = row[1]
+      end
     else
       redis.call('XCLAIM', EVENTS, ARGV[1], NOBODY, 0, row[1], 'RETRYCOUNT', 0, 'JUSTID')
       redis.call('ZADD', PARKED, 0, waiting_member(key, row[1]))
     end
   end
+  if #gained > 0 then redis.call('HSET', BUSY, unpack(gained)) end
 end
 return {taken, next_due, alone, control, last, full and 1 or 0}

@@ -115,7 +115,7 @@ def workers(_request: HttpRequest) -> dict[str, Any]:
 def suggest(request: HttpRequest) -> dict[str, Any]:
     """What may follow at the cursor of a query."""
     cursor = whole(request, "cursor", default=MAX_LENGTH, most=MAX_LENGTH) if request.GET.get("cursor") != "0" else 0
-    return {"suggestions": queries.suggest(request.GET.get("q", ""), cursor)}
+    return {"suggestions": queries.suggest(request.GET.get("q", ""), cursor, topic=request.GET.get("topic"))}
 
 
 @endpoint

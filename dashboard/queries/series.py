@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from dashboard.queries.facts import histories
-from dashboard.queries.findings import SILENT_MS, recordings
+from dashboard.queries.findings import recordings
 from dashboard.record.histogram import quantile
+from dashboard.record.presence import SILENT_MS
 from dashboard.record.rollup_age import SPANS_MS
 from dashboard.record.rollups import COLUMNS, NOBODY, OTHERS, Cell, cell
 from dashboard.sql import rows, rows_in

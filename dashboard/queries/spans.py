@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from math import isqrt
 from typing import Final, NamedTuple
 
-from dashboard.models import GHOSTS_FROM, NUMBER_BITS, event_pk
+from dashboard.models import GHOSTS_FROM, NUMBER_BITS, event_pk, number_of
 from dashboard.queries.lag import PartitionRow
 from dashboard.sql import rows
 
 _MARK: Final = re.compile(r"\d{1,9}:\d{1,13}(,\d{1,9}:\d{1,13}){0,1023}\Z")
 _LAST_NUMBER: Final = (1 << NUMBER_BITS) - 1
-_AT: Final = "SELECT at_ms FROM dashboard_event WHERE id >= %s AND id < %s ORDER BY id LIMIT 1"
+_AT: Final = (
+    "SELECT at_ms FROM dashboard_event WHERE id >= %s AND id < %s AND at_ms >= %s AND at_ms <= %s ORDER BY id LIMIT 1"
+)
+# In their order: what is asked is the least number, and times may repeat and even fall.
+_FEW: Final = _AT.replace("SELECT at_ms", "SELECT id")
+_END_MS: Final = 2**62
+FEW: Final = 256  # events that one query may look through
 
 Bounds = dict[int, int]  # by partition id: the number from which to go on, itself left out
 
@@ -38,28 +45,56 @@ def spans_of(
     found = {}
     for place in places:
         span = Span(GHOSTS_FROM - 1, _LAST_NUMBER) if ghosts else Span(0, min(place.newest_number + 1, GHOSTS_FROM))
-        if since_ms is not None and not ghosts:
-            span = Span(max(first_at(place.id, since_ms, span) - 1, span.low), span.high)
-        if until_ms is not None and not ghosts:
-            span = Span(span.low, min(first_at(place.id, until_ms + 1, span), span.high))
-        found[place.id] = span
+        moments = [None if ghosts else since_ms, None if ghosts or until_ms is None else until_ms + 1]
+        first, last = _first_at(place, moments, span)
+        found[place.id] = Span(span.low if first is None else first - 1, span.high if last is None else last)
     return found
 
 
-def first_at(partition_id: int, at_ms: int, span: Span) -> int:
+def _first_at(place: PartitionRow, moments: Sequence[int | None], span: Span) -> list[int | None]:
+    """For each moment, the number of the first event within the span that was published then or later.
+
+    Else the span's end; None for no moment.
+    """
+    if span.is_empty or moments.count(None) == len(moments):
+        return [None] * len(moments)
+    oldest = rows(_AT, [event_pk(place.id, span.low + 1), event_pk(place.id, span.high), 0, _END_MS])
+    if not oldest:
+        return [None if moment is None else span.high for moment in moments]
+    ends = oldest[0]["at_ms"], place.newest_ms
+    return [None if moment is None else first_at(place.id, moment, span, ends) for moment in moments]
+
+
+def first_at(partition_id: int, at_ms: int, span: Span, ends_ms: tuple[int, int]) -> int:
     """The number of the first event within the span that was published at that moment or later; else the span's end.
 
-    By halving: numbers go up with time, but for a server that was found behind what is recorded.
+    Numbers go up with time, but for a server that was found behind what is recorded. So where to look is guessed from
+    the times at both ends (`ends_ms`), and checked a little before and after: a few queries, where halving takes
+    twenty, and queries that know about when. Where events came unevenly a guess may be far off: each time what is left
+    is halved too.
     """
-    low, high = span.low + 1, span.high
-    while low < high:
-        middle = (low + high) // 2
-        found = rows(_AT, [event_pk(partition_id, middle), event_pk(partition_id, high)])
-        if not found or found[0]["at_ms"] >= at_ms:
-            high = middle
-        else:
-            low = middle + 1
-    return low
+    low, high, (low_ms, high_ms) = span.low + 1, span.high, ends_ms
+    if not low_ms < at_ms <= high_ms:
+        return low if at_ms <= low_ms else high
+    while high - low > FEW:
+        for number in _guesses(low, high, (low_ms, high_ms), at_ms):
+            if not low <= number < high:
+                continue
+            found = rows(_AT, [event_pk(partition_id, number), event_pk(partition_id, high), low_ms, high_ms])
+            if not found or found[0]["at_ms"] >= at_ms:
+                high, high_ms = number, found[0]["at_ms"] if found else high_ms
+            else:
+                low, low_ms = number + 1, found[0]["at_ms"]
+    few = rows(_FEW, [event_pk(partition_id, low), event_pk(partition_id, high), at_ms, high_ms])
+    return number_of(few[0]["id"]) if few else high
+
+
+def _guesses(low: int, high: int, ends_ms: tuple[int, int], at_ms: int) -> tuple[int, int, int]:
+    """Numbers to look at: a little before and after where the moment should be, and the middle."""
+    low_ms, high_ms = ends_ms
+    around = low + (high - low) * (at_ms - low_ms) // (high_ms - low_ms)
+    slack = isqrt(high - low)
+    return around - slack, around + slack, (low + high) // 2
 
 
 def from_mark(mark: str | None, spans: Spans, *, oldest_first: bool) -> Spans:

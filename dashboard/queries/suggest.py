@@ -7,10 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from msgspec.json import encode
+
 from dashboard.queries.bus_state import bus_state
 from dashboard.queries.fields import FIELDS, Kind
 from dashboard.queries.lag import partitions
 from dashboard.queries.language import MAX_LENGTH, nearest, quoted
+from dashboard.queries.paths import Scalar, seen
 from dashboard.record.rows import clean
 from dashboard.sql import rows
 
@@ -18,6 +21,10 @@ MAX_SUGGESTED: Final = 12
 _TYPED: Final = re.compile(
     r"-?(?:(?P<field>[A-Za-z]+)(?P<path>[.\[][^:=!<>]*)?(?P<operator>!=|>=|<=|[:=><]))?(?P<value>.*)\Z", re.DOTALL
 )
+_PATH: Final = re.compile(r"-?(?P<field>payload|header)\.(?P<path>[^:=!<>\"]*)\Z", re.IGNORECASE)
+_PLAIN: Final = re.compile(r"(?:null|true|false|-?\d[\d.eE+-]*)\Z")
+DATA: Final = frozenset(field.name for field in FIELDS.values() if field.kind is Kind.DATA)
+_TOPIC: Final = re.compile(r"(?:^|\s)topic[:=]([A-Za-z0-9._-]+)(?=\s|\Z)")
 _TIMES: Final = (("15m", "15 minutes"), ("1h", "an hour"), ("24h", "a day"), ("7d", "a week"))
 _VERSIONS: Final = "SELECT version FROM dashboard_workerversion GROUP BY version ORDER BY MAX(since_ms) DESC LIMIT 20"
 _GROUPS: Final = 'SELECT DISTINCT "group" AS value FROM dashboard_subscription ORDER BY "group" LIMIT 500'
@@ -38,15 +45,23 @@ class Suggestion:
     meaning: str = ""
 
 
-def suggest(text: str, cursor: int | None = None) -> list[dict[str, Any]]:
-    """At most twelve suggestions for the word at `cursor` (default: the end), the likeliest first."""
+def suggest(text: str, cursor: int | None = None, *, topic: str | None = None) -> list[dict[str, Any]]:
+    """At most twelve suggestions for the word at `cursor` (default: the end), the likeliest first.
+
+    `topic`: the one that is looked at; else the query may name one.
+    """
     text = text[:MAX_LENGTH]
     cursor = len(text) if cursor is None else max(0, min(cursor, len(text)))
     start = _word_start(text, cursor)
     typed = _TYPED.match(text[start:cursor])
     assert typed is not None, "every text matches"
-    minus = text[start : start + 1] == "-"
-    if typed["operator"] is None:
+    minus = text[start:cursor].startswith("-")
+    topic = topic or (named[1] if (named := _TOPIC.search(text)) else None)
+    if path := _PATH.match(text[start:cursor]):
+        found = _paths(path["field"].lower(), path["path"], topic, cursor)
+    elif typed["operator"] is not None and typed["path"] and typed["field"].lower() in DATA:
+        found = _at_path(typed["field"].lower(), typed["path"].removeprefix("."), typed["value"], topic, cursor)
+    elif typed["operator"] is None:
         found = _fields(typed["value"].removeprefix("-"), start + minus, cursor)
     else:
         found = _values(typed["field"].lower(), typed["value"], cursor)
@@ -72,6 +87,38 @@ def _fields(typed: str, start: int, end: int) -> list[Suggestion]:
 
 def _opened(name: str) -> str:
     return f"{name}." if FIELDS[name].kind is Kind.DATA else f"{name}:"
+
+
+def _paths(field: str, typed: str, topic: str | None, end: int) -> list[Suggestion]:
+    """What the newest events have, beginning so."""
+    return [
+        Suggestion(path if _is_number(values[0]) else f"{path}:", end - len(typed), end, _such_as(values))
+        for path, values in seen(field, topic).items()
+        if path.lower().startswith(typed.lower()) and path != typed
+    ]
+
+
+def _at_path(field: str, path: str, typed: str, topic: str | None, end: int) -> list[Suggestion]:
+    """Values that the newest events have there."""
+    last = typed.rpartition(",")[2]
+    start, prefix = end - len(last), last.lstrip('"')
+    texts = (_said(value) for value in seen(field, topic).get(path, ()))
+    return [Suggestion(text, start, end) for text in texts if text.lstrip('"').startswith(prefix)]
+
+
+def _such_as(values: Sequence[Scalar]) -> str:
+    return f"such as {_said(values[0])}"
+
+
+def _said(value: Scalar) -> str:
+    """A value as a query says it: a text that looks like a number or a word of JSON is quoted."""
+    if not isinstance(value, str):
+        return encode(value).decode()
+    return f'"{value}"' if _PLAIN.match(value) else quoted(value)
+
+
+def _is_number(value: Scalar) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _values(name: str, typed: str, end: int) -> list[Suggestion]:

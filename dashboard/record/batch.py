@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from django.db.backends.utils import CursorWrapper
 
-from dashboard.record import rates, rows
+from dashboard.record import bulk, rates, rows
 from dashboard.record.progress import Progress
 from dashboard.record.rates import Series
 
@@ -58,7 +58,7 @@ class Batch:
             (rows.ADD_TOTAL, self._totals()),
         ):
             if values:
-                cursor.executemany(statement, values)
+                bulk.write(cursor, statement, values)
         self._events_written += len(self.events)
         for gathered in (
             self.events, self.deliveries, self.attempts, self.subscriptions, self.versions, self.counts,

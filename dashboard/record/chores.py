@@ -64,22 +64,27 @@ class Chores:
             confirm.confirm()
         if now >= self._next_trim:
             self._next_trim = now + TRIM_SECONDS
-            if not is_rebuilding():  # which needs the streams as they are
-                self._trim()
-            retention.sweep(chunks=1 + 2 * self._since_sweep // retention.CHUNK)
-            self._since_sweep = 0
+            self._make_room()
         if now >= self._next_measure:
             self._next_measure = now + MEASURE_SECONDS
             lag_samples.measure(self._client)
         if now >= self._next_report:
             self._next_report = now + REPORT_SECONDS
             self._trimmed_at.clear()
-            self._projection.periods.ahead()
-            if retention.drop_periods():
-                self._projection.load()
-            retention.sweep_leftovers()
+            self._renew_periods()
             rollup_age.fold(int(time.time() * 1000))
             self._report()
+
+    def _make_room(self) -> None:
+        self._trim()
+        retention.sweep(chunks=1 + 2 * self._since_sweep // retention.CHUNK)
+        self._since_sweep = 0
+
+    def _renew_periods(self) -> None:
+        self._projection.periods.ahead()
+        if retention.drop_periods():
+            self._projection.load()
+        retention.sweep_leftovers()
 
     def check_rewound(self, partitions: Iterable[Partition]) -> bool:
         """Whether the server has forgotten what is recorded of these partitions. Marks it, says so and goes on."""
@@ -135,6 +140,8 @@ class Chores:
         return strangers
 
     def _trim(self) -> None:
+        if is_rebuilding():  # which needs the streams as they are
+            return
         keep, keep_journal = self._client.config.retention_events, self._client.config.keep_journal
         for partition, place in self._projection.places.items():
             position = place.position

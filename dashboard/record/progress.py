@@ -36,7 +36,7 @@ class State(StrEnum):
 SETTLED: Final = frozenset({State.SUCCEEDED, State.DEAD, State.DISCARDED, State.SKIPPED, State.LOST})
 
 
-class Progress(msgspec.Struct):
+class Progress(msgspec.Struct, gc=False):
     """A delivery as far as the journal has told; the columns of `models.Delivery`, in order."""
 
     state: str = State.WAITING
@@ -260,9 +260,11 @@ def summary(failure: Failure) -> str:
 
 
 def _ended_ms(record: Record, moment: Moment) -> int:
+    if not record.ended_ago_us:
+        return moment.at_ms
     return max(moment.at_ms - _bounded(record.ended_ago_us) // 1000, 0)
 
 
 def _bounded(number: int, most: int = MAX_SPAN) -> int:
     """A number from the journal, which anybody with access to the server may have written."""
-    return min(max(number, 0), most)
+    return number if 0 <= number <= most else min(max(number, 0), most)

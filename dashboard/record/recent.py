@@ -30,7 +30,7 @@ _DELIVERIES: Final = (
 )
 
 
-class Known(msgspec.Struct):
+class Known(msgspec.Struct, gc=False):
     """An event that was stored, with its deliveries by group."""
 
     pk: int

@@ -126,6 +126,8 @@ ADD_TRIMMED: Final = "UPDATE dashboard_partition SET trimmed_number = trimmed_nu
 
 def clean(value: str, most: int = MAX_TEXT) -> str:
     """`value` as any database can hold it: no NUL, no lone surrogate, at most `most` characters."""
+    if value.isprintable() and len(value) <= most:
+        return value  # nearly all, and there are twenty to an event
     if not value.isascii():
         value = value.encode("utf-8", "backslashreplace").decode()
     if "\x00" in value:

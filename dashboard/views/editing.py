@@ -33,7 +33,7 @@ def edit(request: HttpRequest) -> HttpResponse:
         was = _opened(request, event_id, group)
     except BusError as error:
         return _trouble(request, error, {"event": event_id, "group": group})
-    text = said.get("data", was.text).replace("\r\n", "\n")
+    text = request.POST.get("data", was.text).replace("\r\n", "\n")
     context = _context(request, was, text)
     if request.method != "POST":
         return render(request, "replays/edit.html", context)

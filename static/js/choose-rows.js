@@ -1,7 +1,7 @@
 // <choose-rows>: tick boxes of a table: one for all that are shown, how many are ticked, and they outlive a refresh.
 class ChooseRows extends HTMLElement {
   connectedCallback() {
-    this.chosen = new Set();
+    this.chosen = new Set(this.#boxes().filter((box) => box.checked).map((box) => box.value)); // ticked before we came
     this.addEventListener("change", ({ target }) => this.#changed(target));
     this.afterSwap = () => this.#show();
     document.addEventListener("htmx:afterSwap", this.afterSwap);

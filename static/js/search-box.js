@@ -29,6 +29,7 @@ class SearchBox extends HTMLElement {
     this.#asked?.abort();
     this.#asked = new AbortController();
     const words = new URLSearchParams({ q: this.input.value, cursor: this.input.selectionStart });
+    if (this.dataset.topic) words.set("topic", this.dataset.topic);
     try {
       const answer = await fetch(`${this.dataset.url}?${words}`, { signal: this.#asked.signal });
       if (answer.ok && document.activeElement === this.input) this.#show((await answer.json()).suggestions);

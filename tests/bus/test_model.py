@@ -554,7 +554,7 @@ def replace(old: str, new: str) -> Change:
         ),  # (1) a retry that never comes
         ("settle", replace("free_key(pair[1], pair[2], now)", "")),  # (2) a key held forever
         ("settle", replace("redis.call('XADD', JOURNAL, '*', 'g', ARGV[1], 'w', ARGV[2], 'b', ARGV[3])", "")),  # (3)
-        ("take_ordered", replace("redis.call('HSETNX', BUSY, key, row[1]) == 1", "true")),  # (2) no order
+        ("take_ordered", replace("not holder[key]", "true")),  # (2) no order
         ("settle", replace("'RETRYCOUNT', count, 'JUSTID'", "'RETRYCOUNT', 0, 'JUSTID'")),  # (4) tokens used twice
         ("release", replace("math.max(row[4] - 1, 0)", "row[4]")),  # (1) given back, but counted
         ("reclaim", replace("records[#records + 1] = {STEP.RECLAIMED, id, count}", "")),  # (3)

@@ -1,0 +1,104 @@
+"""Recording: does it keep up with a worker, how fast a long history is asked, how large it gets.
+
+On SQLite and on PostgreSQL, each with a server of its own. Says plainly what was left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from django.conf import settings
+
+from bus.errors import BusError, ConfigError
+from bus.server import EmbeddedServer
+from dashboard.bench.databases import NAMES, Database, opened
+from dashboard.bench.record_tables import tables
+from dashboard.bench.report import Report
+
+EVENTS: Final = 100_000
+ASKED: Final = 100
+PAIRS: Final = 5
+EVENTS_OF_A_PAIR: Final = 20_000
+EVEN_SECONDS: Final = 10
+NOTES: Final = (
+    """Worker and recorder take turns on the same events on one server (`appendfsync everysec`): one worker process,
+    three groups, handlers that do nothing. Each figure is the median of the turns, with the least and the most.""",
+    """The history is made up (four topics with three groups each, 48 types, 250 bytes of data, traces of 1–50 events,
+    2 % of deliveries tried again, 0.5 % dead with a traceback) and stored by the recorder's own code.""",
+    """Each question is asked with another argument each time, in a process that has asked a few before; times are those
+    of the query, without the page around it. The text of an event is indexed nowhere: a search for it stops where the
+    last column says, tells so, and offers to go on.""",
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """How much, and on what."""
+    parser.add_argument("--events", type=int, default=EVENTS, help=f"events of the history (default: {EVENTS:,})")
+    parser.add_argument(
+        "--asked", type=int, default=ASKED, help=f"times that each question is asked (default: {ASKED})"
+    )
+    parser.add_argument("--pairs", type=int, default=PAIRS, help=f"turns of worker and recorder (default: {PAIRS})")
+    parser.add_argument(
+        "--pair-events", type=int, default=EVENTS_OF_A_PAIR, help=f"events of a turn (default: {EVENTS_OF_A_PAIR:,})"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=EVEN_SECONDS, help=f"of the run at an even pace (default: {EVEN_SECONDS})"
+    )
+    parser.add_argument("--on", choices=NAMES, action="append", help="only this database (default: all that are here)")
+    parser.add_argument("--database-url", metavar="URL", help="a PostgreSQL to make databases on (default: its own)")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="work in this folder, and leave what is in it")
+
+
+def run(options: Mapping[str, Any]) -> Report:
+    """Measure every database that can be had."""
+    if options["events"] < 10 * ASKED:
+        raise ConfigError(f"expected --events of at least {10 * ASKED:,}, got {options['events']:,}")
+    found: dict[str, Any] = {}
+    notes = [" ".join(note.split()) for note in NOTES]
+    for name in options["on"] or NAMES:
+        with tempfile.TemporaryDirectory(prefix="fanlight-", dir=options["keep"]) as folder:
+            try:
+                with opened(name, Path(folder), options["database_url"]) as database:
+                    _say(f"{database.name}:")
+                    found[database.name] = _measured(database, Path(folder), options)
+            except ConfigError as left_out:
+                notes.append(str(left_out))
+    return Report("record", tables(found), notes)
+
+
+def _measured(database: Database, folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
+    pairs = [options["pairs"], options["pair_events"], options["seconds"]]
+    return {
+        "kept_up": _program("kept_up", database.fresh(), folder, pairs),
+        "filled": _program("filled", database.fresh(), folder, [options["events"], options["asked"]]),
+    }
+
+
+def _program(name: str, database_url: str, folder: Path, arguments: list[Any]) -> Any:
+    """What one of our programs found, on a bus of its own."""
+    target = folder / f"{name}.json"
+    with EmbeddedServer(folder / name, durability="relaxed") as server:
+        environment = {
+            **os.environ, "BUS_URL": server.url, "BUS_DATA": str(folder), "DATABASE_URL": database_url,
+            "DJANGO_SETTINGS_MODULE": "dashboard.settings",
+        }  # fmt: skip
+        command = [sys.executable, "-m", f"dashboard.bench.{name}", *map(str, arguments), str(target)]
+        ended = subprocess.run(command, cwd=settings.BASE_DIR, env=environment, stdout=sys.stderr, check=False)
+    if ended.returncode:
+        raise BusError(
+            f"expected {name} to end well on {database_url.partition(':')[0]}, it ended with {ended.returncode}"
+        )
+    return json.loads(target.read_text())
+
+
+def _say(line: str) -> None:
+    """Progress, beside the report."""
+    print(line, file=sys.stderr, flush=True)
