@@ -89,12 +89,15 @@ def says(rule: AlertRule) -> str:
             f"{rule.topic}/{rule.type} with no {rule.then_topic}/{rule.then_type}"
             f" of the same {rule.same} within {span(rule.within_s)}{many}{held}"
         )
+    one = rule.threshold == 1
+    letters = "a new dead letter" if one else f"{at_least} new dead letters or more"
+    workers = "a silent worker" if one else f"{at_least} silent workers or more"
     texts = {
         "lag": f"{where} is {at_least} events behind or more{held}",
         "age": f"{where} has an event that waits {span(rule.threshold)} or longer{held}",
-        "dead": f"{where} has {at_least} new dead letters or more within {span(rule.window_s)}{held}",
+        "dead": f"{where} has {letters} within {span(rule.window_s)}{held}",
         "failures": f"{where} fails {at_least} % of {rule.least:,} attempts or more within {span(rule.window_s)}{held}",
-        "silent": f"{where} has {at_least} silent workers or more{held}",
+        "silent": f"{where} has {workers}{held}",
     }
     return texts[rule.kind]
 

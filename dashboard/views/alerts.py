@@ -144,6 +144,7 @@ def _looked(request: HttpRequest, alert: dict[str, Any]) -> dict[str, Any]:
         **alert,
         "state": {"state": "retrying" if look == "dead" and alert["severity"] == "warning" else look, "label": word},
         "may": desk.may_on(request.user, alert["topic"]),
+        "place": f"{alert['group']} on {alert['topic']}" if alert["topic"] else alert["group"],
         "is_open": alert["stage"] in ("raised", "acknowledged", "snoozed"),
     }
 

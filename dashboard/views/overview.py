@@ -20,7 +20,7 @@ from dashboard.queries.language import quoted
 from dashboard.queries.overview import BEHIND_LAG, BEHIND_MS
 
 MOST_BEHIND: Final = 4
-MAX_RAISED: Final = 5
+MAX_RAISED: Final = 3
 MAX_EDGE: Final = 20
 MAX_FOCUS: Final = 700
 FIGURES: Final = (
