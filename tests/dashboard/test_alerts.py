@@ -15,7 +15,7 @@ from dashboard.actions.audit import Actor
 from dashboard.actions.models import Action
 from dashboard.alerts import consequences, desk, evaluate, shown
 from dashboard.alerts.evaluate import turn
-from dashboard.alerts.models import Alert, AlertRule, AlertStep, Missing, Stage
+from dashboard.alerts.models import Alert, AlertRule, AlertStep, JudgedUpTo, Missing, Stage
 from dashboard.alerts.readings import Scene, look, readings
 from dashboard.alerts.rules import KINDS, USUAL, RuleInvalid, parsed, says
 from dashboard.models import Event
@@ -136,7 +136,7 @@ def test_rules_name_topics_and_groups_by_pattern() -> None:
 
 def test_silent_workers_are_counted_for_each_group() -> None:
     made = rule("silent", threshold=1)
-    worker = {"host": "h", "pid": 1, "started_ms": 0, "beat_ms": 0}
+    worker: Any = {"host": "h", "pid": 1, "started_ms": 0, "beat_ms": 0}
     workers = [
         WorkerState(id=name, alive=alive, groups=["email"], **worker)
         for name, alive in (("w1", True), ("w2", False), ("w3", False))
@@ -351,7 +351,7 @@ def test_nobody_judging_for_a_while_finds_all_afterwards_each_once(
     assert missing() == {f"o-t{number}" for number in range(1, 40, 2)}
     monkeypatch.setattr(consequences, "PORTION", 500)
     Missing.objects.all().delete()
-    consequences.JudgedUpTo.objects.all().delete()
+    JudgedUpTo.objects.all().delete()
     with django_assert_max_num_queries(90):  # none for each event
         shop.look(5_002)
     assert len(missing()) == 20
@@ -361,9 +361,9 @@ def test_of_two_that_judge_the_same_one_is_undone(shop: Shop) -> None:
     made = rule("consequence", threshold=1, hold_s=0, within_s=30, **ORDERS)
     shop.order("a", 0)
     shop.look(1)
-    judged = consequences.JudgedUpTo.objects.first()
+    judged = JudgedUpTo.objects.first()
     assert judged is not None
-    stale = consequences.JudgedUpTo.objects.get(rule=made, partition_id=judged.partition_id)
+    stale = JudgedUpTo.objects.get(rule=made, partition_id=judged.partition_id)
     shop.look(40)
     Missing.objects.all().delete()
     now, place = scene(40, places=partitions()), partitions()["orders", 0]

@@ -12,12 +12,13 @@ from django.test import Client as Browser
 from dashboard.actions import roles
 from dashboard.actions.models import Action
 from dashboard.actions.roles import Role
+from dashboard.alerts.evaluate import turn
 from dashboard.alerts.models import Alert, AlertRule, Missing
 from dashboard.api.views import DESCRIPTION
 from tests.dashboard.hostile import TEXTS
 from tests.dashboard.recorded import NOW_MS
 from tests.dashboard.schema import faults
-from tests.dashboard.test_alerts import ORDERS, rule, scene, turn, watch
+from tests.dashboard.test_alerts import ORDERS, rule, scene, watch
 
 OPENAPI = json.loads(DESCRIPTION.read_text())
 

@@ -131,6 +131,13 @@ ALERT = {
     "topic": "orders", "group": "email", "stage": "raised", "severity": "warning", "since_ms": 1, "seen_ms": 1,
     "value": 1, "worst": 1, "told": "late",
 }  # fmt: skip
+RULE = {"name": "late", "kind": "lag", "threshold": "5", "topic": "orders"}
+POSTED: dict[str, dict[str, Any]] = {
+    "rule": {"data": RULE},
+    "rule-new": {"data": RULE},
+    "alert-act": {},
+    "api-alert-act": {"data": "{}", "content_type": "application/json"},
+}
 CHANGES = {("act", "post"), ("api-act", "post"), ("login", "post"), ("login_link", "post"), ("logout", "post")}
 
 
@@ -203,12 +210,10 @@ def asked(who: Browser, name: str, method: str) -> int:
         data = {"data": json.dumps(said), "content_type": "application/json"} if is_api else {"data": said}
     if (name, method) == ("api-replays", "post"):
         data = {"data": "{}", "content_type": "application/json"}
-    if (name, method) in (("rule", "post"), ("rule-new", "post")):
-        data = {"data": {"name": "late", "kind": "lag", "threshold": "5", "topic": "orders"}}
-    if (name, method) == ("api-alert-act", "post"):
-        data = {"data": "{}", "content_type": "application/json"}
-    if (name, method) in (("alert-act", "post"), ("api-alert-act", "post")):
+    if method == "post" and name in POSTED:
+        AlertRule.objects.filter(pk=1).update(removed_ms=None)
         Alert.objects.filter(pk=1).update(stage="raised")
+        data = dict(POSTED[name])
     if (name, method) == ("login", "post"):
         data = {"data": {"username": "x", "password": "y"}}
     return int(getattr(who, method)(address, **data).status_code)
