@@ -16,6 +16,7 @@ class DashboardConfig(AppConfig):
 
     def ready(self) -> None:
         from dashboard.actions import commands, roles  # need models, so not sooner
+        from dashboard.alerts import models as _alerts  # noqa: F401  so that Django knows them
         from dashboard.replays import models  # noqa: F401  so that Django knows them
 
         Keeper.keep = staticmethod(commands.kept)

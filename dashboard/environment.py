@@ -33,6 +33,21 @@ def listed(name: str, *, default: list[str]) -> list[str]:
     return default if value is None else [part.strip() for part in value.split(",") if part.strip()]
 
 
+def text(name: str) -> str:
+    """A text; nothing when it is unset."""
+    return os.environ.get(name, "").strip()
+
+
+def addresses(name: str) -> list[str]:
+    """A comma-separated list of http(s) addresses."""
+    found = listed(name, default=[])
+    for number, address in enumerate(found, 1):
+        parts = urlsplit(address)
+        if parts.scheme not in ("http", "https") or not parts.hostname:  # it may hold a secret: it is not said
+            raise ConfigError(f"expected {name} to list addresses such as https://host/path, number {number} is none")
+    return found
+
+
 def flag(name: str, *, default: bool) -> bool:
     """1/true/yes/on or 0/false/no/off."""
     value = os.environ.get(name)

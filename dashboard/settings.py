@@ -31,6 +31,18 @@ KEEP_SIZE = environment.size("KEEP_SIZE", default=0)
 # What a user may who was given no role: viewer, payload viewer, operator or admin.
 DEFAULT_ROLE = environment.one_of("DEFAULT_ROLE", ("viewer", "payload viewer", "operator", "admin"))
 
+# Who is told of alerts: addresses that get a POST, signed with the secret, and mailboxes (by Django's mail settings).
+ALERT_WEBHOOKS = environment.addresses("ALERT_WEBHOOKS")
+ALERT_WEBHOOK_SECRET = environment.text("ALERT_WEBHOOK_SECRET")
+ALERT_EMAILS = environment.listed("ALERT_EMAILS", default=[])
+PUBLIC_URL = environment.text("PUBLIC_URL").rstrip("/")
+EMAIL_HOST = environment.text("EMAIL_HOST") or "localhost"
+EMAIL_PORT = environment.number("EMAIL_PORT", default=25)
+EMAIL_HOST_USER = environment.text("EMAIL_HOST_USER")
+EMAIL_HOST_PASSWORD = environment.text("EMAIL_HOST_PASSWORD")
+EMAIL_USE_TLS = environment.flag("EMAIL_USE_TLS", default=False)
+DEFAULT_FROM_EMAIL = environment.text("EMAIL_FROM") or "fanlight@localhost"
+
 DEBUG = environment.flag("DEBUG", default=False)
 SECRET_KEY = environment.secret_key(DATA_FOLDER)
 ALLOWED_HOSTS = environment.listed("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])

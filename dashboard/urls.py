@@ -8,6 +8,7 @@ from dashboard import any_id, login  # noqa: F401  with any_id comes `<id:…>`
 from dashboard.views import (
     acting,
     activity,
+    alerts,
     charts,
     comparing,
     consumers,
@@ -25,7 +26,7 @@ from dashboard.views import (
 # An id may hold slashes, so the fixed endings are matched before the bare id.
 urlpatterns = [
     path("", overview.overview, name="overview"),
-    re_path(r"^overview/(?P<name>topics|groups|recent|behind|edge)/\Z", overview.part, name="overview-part"),
+    re_path(r"^overview/(?P<name>topics|groups|recent|behind|alerts|edge)/\Z", overview.part, name="overview-part"),
     path("topics/", overview.topics, name="topics"),
     path("topics/<str:topic>/", topics.topic, name="topic"),
     path("topics/<str:topic>/head/", topics.head, name="topic-head"),
@@ -57,6 +58,12 @@ urlpatterns = [
     path("system/alarm/", system.alarm, name="alarm"),
     path("activity/", activity.activity, name="activity"),
     path("activity/<int:pk>/", activity.action, name="action"),
+    path("alerts/", alerts.alerts, name="alerts"),
+    path("alerts/body/", alerts.body, name="alerts-body"),
+    path("alerts/rules/new/", alerts.rule, name="rule-new"),
+    path("alerts/rules/<int:pk>/", alerts.rule, name="rule"),
+    path("alerts/<int:pk>/", alerts.alert, name="alert"),
+    path("alerts/<int:pk>/<slug:word>/", alerts.act, name="alert-act"),
     path("act/<slug:deed>/", acting.act, name="act"),
     path("search/", searching.search, name="search"),
     path("api/", include("dashboard.api.urls")),

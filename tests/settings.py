@@ -18,6 +18,10 @@ for name in (
     "KEEP_DAYS",
     "KEEP_SIZE",
     "DEFAULT_ROLE",
+    "ALERT_WEBHOOKS",
+    "ALERT_WEBHOOK_SECRET",
+    "ALERT_EMAILS",
+    "PUBLIC_URL",
 ):
     os.environ.pop(name, None)  # whatever the shell has set, tests start from the defaults
 

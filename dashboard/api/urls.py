@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from dashboard import any_id  # noqa: F401  with it comes `<id:…>`
-from dashboard.api import acting, replays, views
+from dashboard.api import acting, alerts, replays, views
 
 urlpatterns = [
     path("openapi.json", views.openapi, name="api-openapi"),
@@ -24,6 +24,9 @@ urlpatterns = [
     path("actions/<int:pk>", acting.action, name="api-action"),
     path("actions/<slug:deed>", acting.act, name="api-act"),
     path("export", views.export, name="api-export"),
+    path("alerts", alerts.alerts, name="api-alerts"),
+    path("alerts/<int:pk>", alerts.alert, name="api-alert"),
+    path("alerts/<int:pk>/<slug:word>", alerts.act, name="api-alert-act"),
     path("replays", replays.replays, name="api-replays"),
     path("replays/<int:pk>", replays.replay, name="api-replay"),
     path("replays/<int:pk>/confirm", replays.confirm, name="api-replay-confirm"),

@@ -23,6 +23,9 @@ _RECORDINGS: Final = (
     " FROM dashboard_recording r LEFT JOIN bus_outboxlease l ON l.owner = r.name AND l.name = %s"
     " ORDER BY (l.name IS NULL), r.beat_ms DESC LIMIT 20"
 )
+UNWATCHED_MS: Final = 60_000
+_TOLD: Final = "SELECT name, well_ms, trouble, trouble_ms, dropped FROM dashboard_alerthealth LIMIT 20"
+_RULES: Final = "SELECT id FROM dashboard_alertrule WHERE enabled AND removed_ms IS NULL LIMIT 1"
 _began = time.monotonic()
 
 Row = Mapping[str, Any]
@@ -44,6 +47,7 @@ def everything(state: BusState, recorders: Sequence[Row], places: Iterable[Parti
         *of_recorders(recorders, state, now_ms, time.monotonic() - _began),
         *of_workers(state),
         *of_rewinds(places, now_ms),
+        *of_alerts(now_ms, time.monotonic() - _began),
     ]
     if not found:
         seen = f"server and recorder are as they should be; durability is {server[0].seen}"
@@ -87,6 +91,23 @@ def of_workers(state: BusState) -> list[Finding]:
     title = "A worker is silent" if len(silent) == 1 else f"{len(silent)} workers are silent"
     seen = f"{_named(silent)}: what they held, other workers of their groups take over"
     return [Finding("warning", "workers", title, seen, "see why they ended; forgotten after an hour")]
+
+
+def of_alerts(now_ms: int, running_seconds: float) -> list[Finding]:
+    """Whether somebody looks at the rules of alerts, and whether those who should be told take it."""
+    known = {row["name"]: row for row in rows(_TOLD)}
+    found = []
+    looked_ms = known[""]["well_ms"] if "" in known else 0
+    if now_ms - looked_ms > UNWATCHED_MS and running_seconds > GRACE_SECONDS and rows(_RULES):
+        seen = f"rules were looked at last at {_clock(looked_ms)}" if looked_ms else "rules were never looked at"
+        found.append(Finding("warning", "alerts", "Nobody looks at the alerts", seen, "run: python manage.py alerts"))
+    for row in known.values():
+        if row["trouble"]:
+            lost = f"; {row['dropped']:,} notices were given up" if row["dropped"] else ""
+            seen = f"{row['name']} since {_clock(row['trouble_ms'])}: {row['trouble']}{lost}"
+            advice = "it is tried again; see ALERT_WEBHOOKS, ALERT_EMAILS and the mail settings"
+            found.append(Finding("warning", "alerts", "Alerts are not delivered", seen, advice))
+    return found
 
 
 def of_rewinds(places: Iterable[PartitionRow], now_ms: int) -> list[Finding]:

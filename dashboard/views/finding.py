@@ -25,6 +25,7 @@ PAGES: Final = (
     ("consumers", "Consumers", "g c"),
     ("dead-letters", "Dead letters", "g d"),
     ("search", "Search", "g f"),
+    ("alerts", "Alerts", "g l"),
     ("activity", "Activity", "g a"),
     ("system", "System", "g s"),
 )

@@ -14,11 +14,13 @@ from django.views.decorators.http import require_safe
 
 from bus.event import TOPIC_PATTERN
 from dashboard import queries
+from dashboard.alerts.shown import raised
 from dashboard.queries.groups import is_behind
 from dashboard.queries.language import quoted
 from dashboard.queries.overview import BEHIND_LAG, BEHIND_MS
 
 MOST_BEHIND: Final = 4
+MAX_RAISED: Final = 3
 MAX_EDGE: Final = 20
 MAX_FOCUS: Final = 700
 FIGURES: Final = (
@@ -41,6 +43,7 @@ PARTS: Final = {
     "groups": "overview/_groups.html",
     "recent": "overview/_recent.html",
     "behind": "overview/_behind.html",
+    "alerts": "overview/_alerts.html",
     "edge": "overview/_edge.html",
 }
 
@@ -83,6 +86,7 @@ def _context(request: HttpRequest) -> dict[str, Any]:
         ],
         "trouble": trouble,
         "behind": _behind() if overview["figures"]["behind"] else [],
+        "raised": raised(MAX_RAISED),
         "most_behind": MOST_BEHIND,
         "edge": followed(request.GET.get("focus", "")),
     }

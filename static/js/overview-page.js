@@ -108,6 +108,7 @@ class OverviewPage extends HTMLElement {
     if (document.hidden || live.isStopped) return;
     const isBehind = this.overview.figures.behind || this.querySelector("[data-part=behind] li");
     if (isBehind && !this.querySelector("[data-part=behind]:hover")) this.#fetch("behind");
+    if (!this.querySelector("[data-part=alerts]:is(:hover, :focus-within)")) this.#fetch("alerts");
     const edge = this.querySelector("[data-part=edge] > *");
     if (edge && !edge.matches(":hover, :focus-within") && !edge.querySelector(".current")) this.#fetch("edge");
   }

@@ -16,6 +16,7 @@ PARTS: Final[Mapping[str, str]] = {
     "name": "topics",
     "token": "spent",
     "pk": "1",
+    "word": "acknowledge",
     "deed": "pause",
 }
 MAY_BE_MISSING: Final = frozenset({"pk", "deed"})  # parts that name what nobody has done on this bus

@@ -70,7 +70,9 @@ ADDRESSES = {  # as the description names them → as they are asked here
     "/suggest": "/api/suggest?q=type:&cursor=5",
     "/export": "/api/export?q=&format=json",
 }
-ACTING = {path for path in OPENAPI["paths"] if path.startswith("/replays")}  # in test_api_replays.py
+ACTING = {
+    path for path in OPENAPI["paths"] if path.startswith(("/replays", "/alerts"))
+}  # in test_api_replays.py, test_alerts_pages.py
 
 
 def assert_described(path: str, status: int, answer: Any) -> None:

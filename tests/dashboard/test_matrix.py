@@ -31,6 +31,8 @@ from dashboard.actions.deeds import WAYS
 from dashboard.actions.models import Action, Grant, Token
 from dashboard.actions.plan import Asked
 from dashboard.actions.roles import Deed, Role
+from dashboard.alerts.models import Alert, AlertRule
+from dashboard.alerts.rules import USUAL
 from dashboard.asgi import sockets
 from dashboard.replays.models import Replay, ReplayLetter
 from tests.dashboard.conftest import Record
@@ -67,6 +69,15 @@ MATRIX = {
     "replay-confirm": Row((302, 405, 405, 405, 405), (302, 403, 403, 302, 302), {"pk": "1"}),
     "replay-cancel": Row((302, 405, 405, 405, 405), (302, 403, 403, 302, 302), {"pk": "1"}),
     "replay-go-on": Row((302, 405, 405, 405, 405), (302, 403, 403, 302, 302), {"pk": "1"}),
+    "alerts": PAGE,
+    "alerts-body": PAGE,
+    "alert": PAGE._replace(where={"pk": "1"}),
+    "alert-act": Row((302, 405, 405, 405, 405), (302, 403, 403, 302, 302), {"pk": "1", "word": "acknowledge"}),
+    "rule-new": Row((302, 200, 200, 200, 200), (302, 403, 403, 302, 302)),
+    "rule": Row((302, 200, 200, 200, 200), (302, 403, 403, 302, 302), {"pk": "1"}),
+    "api-alerts": API,
+    "api-alert": API._replace(where={"pk": "1"}),
+    "api-alert-act": Row((401, 405, 405, 405, 405), (401, 403, 403, 200, 200), {"pk": "1", "word": "acknowledge"}),
     "api-series": API._replace(where=OF_GROUP),
     "api-replays": Row((401, 200, 200, 200, 200), (401, 403, 403, 201, 201)),
     "api-replay": API._replace(where={"pk": "1"}),
@@ -116,6 +127,17 @@ MATRIX = {
 }
 STAGES = {"replay-confirm": "planned", "replay-cancel": "running", "replay-go-on": "stopped"}  # in which it can be done
 LETTER = {"event_id": 1, "group": "email", "entry": "1-0", "moved_ms": 1, "ended": 1, "kind": "f", "fate": "planned"}
+ALERT = {
+    "topic": "orders", "group": "email", "stage": "raised", "severity": "warning", "since_ms": 1, "seen_ms": 1,
+    "value": 1, "worst": 1, "told": "late",
+}  # fmt: skip
+RULE = {"name": "late", "kind": "lag", "threshold": "5", "topic": "orders"}
+POSTED: dict[str, dict[str, Any]] = {
+    "rule": {"data": RULE},
+    "rule-new": {"data": RULE},
+    "alert-act": {},
+    "api-alert-act": {"data": "{}", "content_type": "application/json"},
+}
 CHANGES = {("act", "post"), ("api-act", "post"), ("login", "post"), ("login_link", "post"), ("logout", "post")}
 
 
@@ -149,6 +171,9 @@ def keys(bus_client: Client, publisher: Publisher, record: Record) -> Keys:
     publisher.publish(draft)
     record()
     Replay.objects.create(pk=1, who="ann", made_ms=1, filter="{}", topic="orders", group="email", stage="planned")
+    AlertRule.objects.all().delete()
+    rule = {**USUAL, "name": "late", "since_ms": 1}
+    Alert.objects.create(pk=1, rule=AlertRule.objects.create(pk=1, **rule), **ALERT)
     Action.objects.create(pk=1, who="ann", via="page", deed="pause", began_ms=1, event_id="a-1")
     return made
 
@@ -185,6 +210,10 @@ def asked(who: Browser, name: str, method: str) -> int:
         data = {"data": json.dumps(said), "content_type": "application/json"} if is_api else {"data": said}
     if (name, method) == ("api-replays", "post"):
         data = {"data": "{}", "content_type": "application/json"}
+    if method == "post" and name in POSTED:
+        AlertRule.objects.filter(pk=1).update(removed_ms=None)
+        Alert.objects.filter(pk=1).update(stage="raised")
+        data = dict(POSTED[name])
     if (name, method) == ("login", "post"):
         data = {"data": {"username": "x", "password": "y"}}
     return int(getattr(who, method)(address, **data).status_code)

@@ -102,6 +102,7 @@ def service_programs(listening: socket.socket) -> list[Program]:
         Program("web", ["web", "--fd", str(descriptor)], descriptors=[descriptor]),
         Program("recorder", ["recorder"]),
         Program("replays", ["replays"]),
+        Program("alerts", ["alerts"]),
         *relay,
     ]
 
