@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import msgspec
 import pytest
-from django.contrib.auth.models import Group as Effect  # any table will do
+from django.contrib.auth.models import User as Effect  # any table will do
 from django.utils import timezone
 
 from bus import control, inbox
@@ -29,7 +29,7 @@ def event(event_id: str = "e-1") -> Event:
 
 
 def write(_: Event) -> None:
-    Effect.objects.create(name=f"effect {Effect.objects.count()}")
+    Effect.objects.create(username=f"effect {Effect.objects.count()}")
 
 
 def test_the_second_time_changes_nothing() -> None:

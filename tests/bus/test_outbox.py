@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from django.contrib.auth.models import Group as Effect  # any table will do
+from django.contrib.auth.models import User as Effect  # any table will do
 from django.db import transaction
 
 import bus
@@ -89,7 +89,7 @@ def test_what_a_transaction_publishes_is_published_when_it_has_committed(
     publisher: Publisher, relay: Relay, client: Client
 ) -> None:
     with transaction.atomic():
-        Effect.objects.create(name="paid")
+        Effect.objects.create(username="paid")
         publisher.publish(publisher.draft("orders", "paid", 1))
         assert said(client) == []
     assert relay.turn()
@@ -146,7 +146,7 @@ def test_a_handler_with_an_inbox_publishes_with_its_work_or_not_at_all(
     config: Config, publisher: Publisher, client: Client, relay: Relay, run_worker: RunWorker, wait_until: WaitUntil
 ) -> None:
     def pay(event: Event) -> None:
-        Effect.objects.create(name=f"paid {event.attempt}")
+        Effect.objects.create(username=f"paid {event.attempt}")
         publisher.publish(publisher.draft("payments", "paid", event.attempt, key=event.key))
         if event.attempt == 1:
             raise ConnectionError("after the work")
@@ -158,7 +158,7 @@ def test_a_handler_with_an_inbox_publishes_with_its_work_or_not_at_all(
     relay.turn()
     [payment] = stored(client, "payments")
     assert (payment.data, payment.causation_id, payment.correlation_id) == (2, order.id, order.correlation_id)
-    assert [effect.name for effect in Effect.objects.all()] == ["paid 2"]
+    assert [effect.username for effect in Effect.objects.all()] == ["paid 2"]
 
 
 def test_publishing_in_a_transaction_needs_no_server(config: Config, relay: Relay, client: Client) -> None:

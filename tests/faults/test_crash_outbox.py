@@ -16,7 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.contrib.auth.models import Group as Effect  # any table will do
+from django.contrib.auth.models import User as Effect  # any table will do
 from django.db import connections, transaction
 
 from bus import outbox, tail
@@ -82,7 +82,7 @@ def states(folder: Path) -> list[str]:
 
 
 def payments(folder: Path) -> list[str]:
-    return rows(folder, "SELECT name FROM auth_group ORDER BY id")
+    return rows(folder, "SELECT username FROM auth_user ORDER BY id")
 
 
 def commit(folder: Path, number: int) -> None:
@@ -224,7 +224,7 @@ def test_the_dedupe_window_has_passed_and_the_second_entry_is_stopped_by_the_inb
     caplog.set_level("INFO", "bus.inbox")
 
     def book(event: Event) -> None:
-        Effect.objects.create(name=f"booked {event.data}")
+        Effect.objects.create(username=f"booked {event.data}")
 
     with run_worker(Subscription("payments", "ledger", book, inbox=True)), relayed(config):
         event_id = write(config, 1)
@@ -234,7 +234,7 @@ def test_the_dedupe_window_has_passed_and_the_second_entry_is_stopped_by_the_inb
         wait_until(lambda: any("its effects are not repeated" in text for text in caplog.messages))
         write(config, 2)
         wait_until(lambda: Effect.objects.count() == 2)
-    assert sorted(effect.name for effect in Effect.objects.all()) == ["booked 1", "booked 2"]
+    assert sorted(effect.username for effect in Effect.objects.all()) == ["booked 1", "booked 2"]
 
 
 def forget(config: Config, event_id: str) -> None:

@@ -14,7 +14,7 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.faults.outbox_settings")
 django.setup()
 
-from django.contrib.auth.models import Group as Payment  # noqa: E402  any table will do
+from django.contrib.auth.models import User as Payment  # noqa: E402  any table will do
 from django.db import transaction  # noqa: E402
 
 import bus  # noqa: E402
@@ -27,7 +27,7 @@ def wait(line: str) -> None:
 
 def main(moment: str, number: str) -> None:
     with transaction.atomic():
-        Payment.objects.create(name=f"payment {number}")
+        Payment.objects.create(username=f"payment {number}")
         bus.publish("payments", "paid", int(number), key="o-1")
         if moment == "before":
             wait("not committed")
