@@ -91,6 +91,12 @@ def test_a_value_that_dances_about_the_threshold_makes_one_alert() -> None:
     assert steps() == ["raised"]
 
 
+def test_a_value_just_below_the_threshold_is_not_over() -> None:
+    rule(hold_s=0)
+    assert watch((0, 10), (2, 9), (20, 9), (40, 9)) == ["raised"]
+    assert watch((42, 7), (60, 7)) == ["cleared"]
+
+
 def test_an_unknown_lag_neither_raises_nor_clears() -> None:
     rule(hold_s=10)
     assert watch((0, None), (20, None)) == []
