@@ -13,7 +13,7 @@ def machine() -> dict[str, str]:
         "processor": _after("/proc/cpuinfo", "model name") or platform.processor() or "unknown",
         "cores": str(os.cpu_count() or "unknown"),
         "memory": _memory(),
-        "system": f"{platform.system()} {platform.release()}",
+        "system": f"{platform.system()} {platform.release().partition('-')[0]}",
         "python": platform.python_version(),
     }
 
