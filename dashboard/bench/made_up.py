@@ -74,6 +74,7 @@ class History:
         self._every = max(events // KEPT, 1)
         self._open = [self._begin() for _ in range(OPEN_TRACES)]
         self._made = 0
+        self._size = max(min(CHUNK * len(TOPICS), events // 10), 1)  # of a read: a tenth can be stopped at
         self._failures = _failures()
         self.positions = {topic: Position() for topic in TOPICS}
 
@@ -81,7 +82,7 @@ class History:
         """What one read after the other returned: up to `CHUNK` events of each topic with all that came of them."""
         yield [self._subscribed(topic) for topic in TOPICS]
         while self._made < self._events:
-            events = self._published(min(CHUNK * len(TOPICS), self._events - self._made))
+            events = self._published(min(self._size, self._events - self._made))
             yield [self._read(topic, some) for topic, some in events.items()]
 
     def _begin(self) -> _Trace:

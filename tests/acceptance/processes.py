@@ -71,7 +71,8 @@ class Running:
             text=True,
             start_new_session=True,
         )
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     @property
     def pid(self) -> int:
@@ -80,12 +81,14 @@ class Running:
     def wait_for_line(self, part: str, seconds: float = 60.0) -> str:
         """The first line, from now on or before, that holds `part`."""
         deadline = time.monotonic() + seconds
-        while not (found := next((line for line in list(self.lines) if part in line), "")):
+        while True:
+            is_all = not self._reader.is_alive()  # what a process said last may be read after its death
+            if found := next((line for line in list(self.lines) if part in line), ""):
+                return found
+            if is_all or time.monotonic() > deadline:
+                pytest.fail(f"no line with {part!r}; the lines were:\n" + "\n".join(self.lines))
             with contextlib.suppress(queue.Empty):
                 self._arrived.get(timeout=0.1)
-            if time.monotonic() > deadline or (self.process.poll() is not None and self._arrived.empty()):
-                pytest.fail(f"no line with {part!r}; the lines were:\n" + "\n".join(self.lines))
-        return found
 
     def kill(self) -> None:
         self.process.kill()
