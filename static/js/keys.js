@@ -2,7 +2,7 @@
 import { switchTheme } from "./theme.js";
 
 const GO_MS = 1200;
-let waitsForPage = 0;
+let waitsForPage = -Infinity;
 
 export function typing(target) {
   return target instanceof Element && target.closest("input, select, textarea, [contenteditable], dialog[open]");
@@ -12,8 +12,8 @@ function press(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
   if (event.key === "Escape") return leave(event.target);
   if (typing(event.target)) return;
-  const goes = Date.now() - waitsForPage < GO_MS;
-  waitsForPage = event.key === "g" && !goes ? Date.now() : 0;
+  const goes = event.timeStamp - waitsForPage < GO_MS; // when it was pressed, not when a busy page came to it
+  waitsForPage = event.key === "g" && !goes ? event.timeStamp : -Infinity;
   const action = goes ? () => go(event.key) : ACTIONS[event.key];
   if (action && action() !== false) event.preventDefault();
 }

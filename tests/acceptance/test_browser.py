@@ -58,6 +58,13 @@ def is_live(page: Page) -> None:
     expect(page.locator("live-status [role=status]")).to_have_text("live")
 
 
+def go(page: Page, key: str) -> None:
+    """To a page by `g` and its key, once the page listens to keys."""
+    page.wait_for_function("() => customElements.get('palette-box')")
+    page.keyboard.press("g")
+    page.keyboard.press(key)
+
+
 def lanes_of_root(page: Page) -> dict[str, str]:
     """Group → state of the first card's lanes, as they are drawn now."""
     return dict(
@@ -162,8 +169,7 @@ def test_keys_find_switch_and_help(page: Page) -> None:
     page.keyboard.press("?")
     expect(page.locator("#help")).to_be_visible()
     page.keyboard.press("Escape")
-    page.keyboard.press("g")
-    page.keyboard.press("o")
+    go(page, "o")
     expect(page).to_have_title("Overview · Fanlight")
     is_live(page)
     page.keyboard.press("/")
@@ -173,24 +179,22 @@ def test_keys_find_switch_and_help(page: Page) -> None:
 def test_the_system_page_stays_current_and_keeps_the_focus(page: Page) -> None:
     page.goto("/system/")
     expect(page.locator("[data-finding=fine]")).to_contain_text("strict: synced to disk before each answer")
-    page.get_by_role("link", name="orders", exact=True).focus()
+    orders = page.get_by_role("region", name="Table of streams").get_by_role("link", name="orders", exact=True)
+    orders.focus()
     asked = page.locator("[data-asked]").inner_text()
     expect(page.locator("[data-asked]")).not_to_have_text(asked)
-    expect(page.get_by_role("link", name="orders", exact=True)).to_be_focused()
+    expect(orders).to_be_focused()
     expect(page.locator("live-status [role=status]")).to_have_text("live, every 3 s")
-    page.keyboard.press("g")
-    page.keyboard.press("t")
+    go(page, "t")
     expect(page).to_have_title("Topics · Fanlight")
     expect(page.locator(".alarm-line")).to_have_count(0)
-    page.keyboard.press("g")
-    page.keyboard.press("s")
+    go(page, "s")
     expect(page).to_have_title("System · Fanlight")
 
 
 def test_rows_of_consumers_stay_where_they_are_while_the_pointer_is_on_them(page: Page) -> None:
     page.goto("/")
-    page.keyboard.press("g")
-    page.keyboard.press("c")
+    go(page, "c")
     expect(page).to_have_title("Consumers · Fanlight")
     rows = page.locator("#group-rows > tr")
     expect(rows.nth(1)).to_be_visible()
@@ -213,8 +217,7 @@ def test_a_group_and_a_kind_of_dead_letter_are_a_click_away(page: Page) -> None:
     page.get_by_role("link", name="email", exact=True).click()
     expect(page).to_have_title("email on orders · Fanlight")
     expect(page.get_by_text("manage.py pause orders email")).to_be_visible()
-    page.keyboard.press("g")
-    page.keyboard.press("d")
+    go(page, "d")
     expect(page).to_have_title("Dead letters · Fanlight")
     expect(page.locator("live-status [role=status]")).to_have_text("live, every 3 s")
 

@@ -156,8 +156,9 @@ def test_in_the_sequence_no_effect_is_above_its_cause_whatever_the_clocks_said(p
 
 
 def at_of(page: Page) -> int | None:
-    found = re.search(r"[?&]at=(\d+)", page.url)
-    return int(found[1]) if found else None
+    """The moment in the address, asked of the page itself: `page.url` follows a little later."""
+    at = page.evaluate("() => new URLSearchParams(location.search).get('at')")
+    return int(at) if at else None
 
 
 def test_a_moment_shows_each_view_as_it_was_then(page: Page) -> None:
