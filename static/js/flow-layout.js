@@ -127,6 +127,14 @@ export function curve(x1, y1, x2, y2) {
   return `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}`;
 }
 
+// Into the right side of a card further left, or of the same column: in the gaps between columns, never behind cards.
+export function curveBack(from, y1, to, y2) {
+  const start = to.x < from.x ? from.x : from.x + from.width;
+  const end = to.x + to.width;
+  const bend = to.x < from.x ? Math.min(-24, (end - start) / 2) : 24;
+  return `M${start} ${y1}C${start + bend} ${y1} ${end + Math.abs(bend)} ${y2} ${end} ${y2}`;
+}
+
 const CORNER = 6;
 
 // Right, up or down a trunk at `x1 + turn`, right again: siblings share the trunk instead of filling the gap with lines.

@@ -1,6 +1,6 @@
 // <flow-map>: who publishes, who consumes, what they publish in turn. Cards stay where they are; a click follows a path.
 import { h, Keyed, set, svg } from "./dom.js";
-import { curve, extent, FlowLayout } from "./flow-layout.js";
+import { curve, curveBack, extent, FlowLayout } from "./flow-layout.js";
 import { makeCard, updateCard } from "./map-card.js";
 import { around, MAP, MAP_SHAPE, mapOf } from "./map-model.js";
 
@@ -61,7 +61,8 @@ class FlowMap extends HTMLElement {
     const row = rows.findIndex((one) => one.key === edge.from);
     const y = from.y + (row < 0 ? MAP.small / 2 : MAP.head + MAP.row * (row + 0.5));
     const back = to.x <= from.x;
-    return { ...edge, back, worst: rows[row]?.worst, path: curve(from.x + from.width, y, to.x, to.y + MAP.head / 2) };
+    const path = back ? curveBack(from, y, to, to.y + MAP.head / 2) : curve(from.x + from.width, y, to.x, to.y + MAP.head / 2);
+    return { ...edge, back, worst: rows[row]?.worst, path };
   }
 
   #click(click) {
