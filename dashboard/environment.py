@@ -18,11 +18,7 @@ from bus.errors import ConfigError
 _TRUE: Final = {"1", "true", "yes", "on"}
 _FALSE: Final = {"", "0", "false", "no", "off"}
 _UNITS: Final = {"": 1, "K": 1_000, "M": 1_000_000, "G": 1_000_000_000, "T": 1_000_000_000_000}
-# A page of the file that is in memory is read without asking the system for it (`mmap_size`, as much as SQLite takes),
-# and one that many transactions change is written to it once (a log of 64 MB). Of millions of events it matters.
-_SQLITE_PRAGMAS: Final = (
-    "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=16000; PRAGMA mmap_size=2147418112;"
-)
+_SQLITE_PRAGMAS: Final = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
 _CONNECTION_SECONDS: Final = 60  # else every query of a live page would open a connection of its own
 _SQLITE_WAIT_SECONDS: Final = 20
 

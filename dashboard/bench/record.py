@@ -8,10 +8,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,7 +67,7 @@ def run(options: Mapping[str, Any]) -> Report:
     found: dict[str, Any] = {}
     notes = [" ".join(note.split()) for note in NOTES]
     for name in options["on"] or NAMES:
-        with tempfile.TemporaryDirectory(prefix="fanlight-", dir=options["keep"]) as folder:
+        with _stopped_in_order(), tempfile.TemporaryDirectory(prefix="fanlight-", dir=options["keep"]) as folder:
             try:
                 with opened(name, Path(folder), options["database_url"]) as database:
                     _say(f"{database.name}:")
@@ -72,6 +75,19 @@ def run(options: Mapping[str, Any]) -> Report:
             except ConfigError as left_out:
                 notes.append(str(left_out))
     return Report("record", tables(found), notes)
+
+
+@contextmanager
+def _stopped_in_order() -> Iterator[None]:
+    """A SIGTERM unwinds, so that our servers do not outlive us."""
+    if threading.current_thread() is not threading.main_thread():  # which alone may say so
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _measured(database: Database, folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -40,6 +40,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def no_effects(transactional_db: None) -> None:
     """The dashboard's roles are groups too."""
     Effect.objects.all().delete()
+
+
 RunRelay = Callable[..., Any]
 
 

@@ -21,6 +21,8 @@ from dashboard.bench.record_tables import tables
 from dashboard.models import Attempt, Delivery
 from dashboard.models import Event as Stored
 from dashboard.record.projection import Projection
+from tests.acceptance.processes import running
+from tests.conftest import WaitUntil
 
 NOW_MS = 1_763_000_000_000
 EVENTS = 4_000
@@ -159,3 +161,12 @@ def test_the_command_measures_on_servers_of_its_own(tmp_path: Path) -> None:
     assert asked["title"].startswith("SQLite 3")
     assert refused["raw"][0]["queries"] > 400
     assert "| SQLite 3" in shown.getvalue()
+
+
+def test_a_command_that_is_stopped_leaves_no_postgresql_behind(tmp_path: Path, wait_until: WaitUntil) -> None:
+    with running(tmp_path / "data", "bench", "record", "--on", "postgresql", "--keep", str(tmp_path)) as command:
+        command.wait_for_line("PostgreSQL")
+        [note] = tmp_path.glob("fanlight-*/postgresql/postmaster.pid")
+        server = int(note.read_text().partition("\n")[0])
+        assert command.stop() != 0
+    wait_until(lambda: not Path(f"/proc/{server}").exists())
