@@ -24,12 +24,6 @@ from tests.conftest import RunWorker, WaitUntil
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture(autouse=True)
-def no_effects(transactional_db: None) -> None:
-    """The dashboard's roles are groups too."""
-    Effect.objects.all().delete()
-
-
 def event(event_id: str = "e-1") -> Event:
     return Event(id=event_id, topic="orders", type="t", raw=b"{}", entry="1-0", attempt=1)
 

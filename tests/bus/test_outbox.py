@@ -36,12 +36,6 @@ from tests.conftest import RunWorker, WaitUntil
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture(autouse=True)
-def no_effects(transactional_db: None) -> None:
-    """The dashboard's roles are groups too."""
-    Effect.objects.all().delete()
-
-
 RunRelay = Callable[..., Any]
 
 
