@@ -29,6 +29,11 @@ LOOKS: Final[Mapping[str, tuple[str, ...]]] = {
     "find": ("?id=nobody",),
     "trace": ("?tab=timeline", "?tab=list"),
 }
+# Pages that say nothing without their words: the address is never opened bare.
+NEEDED: Final[Mapping[str, str]] = {
+    "act": "?topic=orders&group=shipping",
+    "edit-replay": "?event=order-0&group=email",
+}
 NO_PAGE: Final = {"logout"}  # answers POST only
 
 
@@ -46,4 +51,5 @@ def addresses(name: str, parts: frozenset[str]) -> list[str]:
     unknown = parts - PARTS.keys()
     assert not unknown, f"tests/acceptance/pages.py: say in PARTS what {sorted(unknown)} of the page {name!r} may be"
     bare = reverse(name, kwargs={part: PARTS[part] for part in parts})
+    bare += NEEDED.get(name, "")
     return [bare, *(bare + look for look in LOOKS.get(name, ()))]

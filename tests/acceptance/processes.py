@@ -59,6 +59,7 @@ class Running:
     """A process that keeps running, and its lines."""
 
     def __init__(self, command: list[str], *, folder: Path, cwd: Path, extra: Mapping[str, str] | None = None) -> None:
+        self.folder = folder
         self.lines: list[str] = []
         self._arrived: queue.Queue[str] = queue.Queue()
         self.process = subprocess.Popen(

@@ -93,11 +93,24 @@ def test_why_an_order_got_no_email_by_mouse(person: Reader) -> None:
     assert person.actions <= 3
 
 
+@pytest.mark.usefixtures("slow_group")
 def test_which_group_is_behind_and_when_it_will_have_caught_up_needs_no_action(person: Reader) -> None:
     line = person.page.locator(".behind li", has_text="climate")
     expect(line).to_contain_text(re.compile(r"[\d,]+ behind"))
     expect(line).to_contain_text(re.compile(r"caught up in ~\d+ (s|min)"))
     assert person.actions <= 1
+
+
+def test_all_dead_letters_of_an_error_are_replayed_in_four_actions(person: Reader) -> None:
+    page = person.page
+    person.press("g")
+    person.press("d")
+    expect(page).to_have_title("Dead letters · Fanlight")
+    person.click('.kind:has(.kind-title strong:text-is("opened")) button:has-text("Replay")')
+    expect(page.locator("main")).to_contain_text("handed back to email, and to no other group")
+    person.click('button.button-primary:has-text("Replay")')
+    expect(page.locator("main")).to_contain_text("Ended")
+    assert person.actions <= 4
 
 
 @pytest.mark.parametrize("is_open", [False, True])
