@@ -84,3 +84,8 @@ class PlatformUnsupported(ServerError):
 
 class TimedOut(BusError):
     """A handler ran longer than its subscription's `timeout_seconds`."""
+
+
+def one_line(error: object, most: int | None = None) -> str:
+    """What an error says, in one line of at most `most` characters: for logs, tables and screens."""
+    return " ".join(str(error).split())[:most]

@@ -19,7 +19,7 @@ from django.db import connection
 
 from bus import history, operations, projected
 from bus.config import Config
-from bus.errors import ServerError
+from bus.errors import ServerError, one_line
 from bus.event import Event
 from bus.history import Page
 from bus.keys import Keys
@@ -216,7 +216,7 @@ class Projector:
         """Say it once, and connect anew: the embedded server may come back at another address."""
         self.close()
         if not self._in_trouble:
-            log.warning("%s; the projections wait", " ".join(str(error).split())[:300])
+            log.warning("%s; the projections wait", one_line(error, 300))
         self._in_trouble = True
 
 
@@ -260,4 +260,4 @@ def _fail(part: Part, failed: HandlerFailed) -> None:
         part.failing = text
         cause = failed.__cause__
         log.error("%s: %s: %s: %s; its partition waits, the handler is run again", part.projection, text,
-                  type(cause).__name__, " ".join(str(cause).split())[:300], exc_info=cause)  # fmt: skip
+                  type(cause).__name__, one_line(cause, 300), exc_info=cause)  # fmt: skip

@@ -21,7 +21,7 @@ from django.db import connection
 
 from bus import health, outbox
 from bus.config import Config
-from bus.errors import EventInvalid, ServerError, ServerRefused
+from bus.errors import EventInvalid, ServerError, ServerRefused, one_line
 from bus.lease import Lease
 from bus.models import OutboxEntry
 from bus.publisher import Publisher
@@ -155,7 +155,7 @@ class Relay:
         if isinstance(error, DatabaseError):
             connection.close()
         if not self._in_trouble:
-            log.warning("%s; the outbox waits", " ".join(str(error).split())[:300])
+            log.warning("%s; the outbox waits", one_line(error, 300))
         self._in_trouble = True
 
     def _well_again(self) -> None:

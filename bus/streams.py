@@ -18,7 +18,7 @@ from redis.retry import Retry as RedisRetry
 
 from bus import server
 from bus.config import Config
-from bus.errors import ConfigError, ServerError, ServerRefused, ServerTooOld, ServerUnavailable
+from bus.errors import ConfigError, ServerError, ServerRefused, ServerTooOld, ServerUnavailable, one_line
 from bus.nodes import TROUBLE, AsyncNodes, Nodes, aread, is_clustered, read
 from bus.wire import Command, Operation, T, pack, with_load
 
@@ -289,7 +289,7 @@ def _code(error: redis.ResponseError) -> str:
 
 
 def _refused(error: redis.ResponseError) -> ServerError:
-    text = " ".join(str(error).split())[:300]
+    text = one_line(error, 300)
     if isinstance(error, redis.exceptions.ClusterDownError):
         return ServerUnavailable(f"no answer from the cluster: {text}; look at CLUSTER INFO and CLUSTER NODES")
     advice = _ADVICE.get(_code(error))
@@ -316,7 +316,7 @@ _ADVICE: Final = {
 
 def _unavailable(config: Config, error: Exception) -> ServerError:
     where = shown(config.url) if config.url else f"embedded in {config.data_folder}"
-    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    reason = one_line(error, 200) or type(error).__name__
     if isinstance(error, redis.exceptions.AuthenticationError):  # an error of the connection, as redis-py sees it
         return ServerRefused(f"the server ({where}) refused: {reason}; {_CREDENTIALS}")
     if isinstance(error, redis.exceptions.BusyLoadingError):

@@ -18,7 +18,7 @@ from django.db import Error as DatabaseError
 from django.db import close_old_connections
 
 from bus import health, tail
-from bus.errors import ServerError
+from bus.errors import ServerError, one_line
 from bus.lease import Lease
 from bus.streams import Client, connect
 from dashboard.record.batch import NOTHING, Stored
@@ -150,4 +150,4 @@ def _shown_database() -> str:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+    return one_line(error, 300)

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from bus.errors import BusError
+from bus.errors import BusError, one_line
 
 
 class BusCommand(BaseCommand):
@@ -18,7 +18,7 @@ class BusCommand(BaseCommand):
         try:
             return super().execute(*arguments, **options)
         except BusError as error:
-            raise CommandError(" ".join(str(error).split())) from None
+            raise CommandError(one_line(error)) from None
 
     def add_arguments(self, parser: CommandParser) -> None:
         # Taken out of the arguments by manage.py, before the settings are read; named here for --help.

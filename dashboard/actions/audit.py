@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 import bus
-from bus.errors import BusError
+from bus.errors import BusError, one_line
 from bus.event import new_id
 from dashboard.actions.models import Action, Touched
 from dashboard.actions.roles import Deed, Someone, may
@@ -69,7 +69,7 @@ def perform(actor: Actor, wanted: Wanted, do: Callable[[Action], Outcome]) -> Ac
     try:
         outcome = do(action)
     except BusError as error:
-        end(action, "failed", Outcome(" ".join(str(error).split())))
+        end(action, "failed", Outcome(one_line(error)))
         raise
     except Exception as error:
         end(action, "failed", Outcome(f"{type(error).__name__}: a mistake of this program, see its log"))

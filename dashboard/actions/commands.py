@@ -13,7 +13,7 @@ from pathlib import Path
 from django.core.management.base import CommandError
 from django.db import DatabaseError, connection
 
-from bus.errors import BusError
+from bus.errors import BusError, one_line
 from bus.management.groups import Act, operator
 from dashboard.actions import audit
 from dashboard.actions.audit import Actor, Outcome, Wanted
@@ -30,7 +30,7 @@ def kept(act: Act) -> Iterator[None]:
     try:
         yield
     except (BusError, CommandError) as error:
-        _ended(action, "failed", Outcome(" ".join(str(error).split())))
+        _ended(action, "failed", Outcome(one_line(error)))
         raise
     except BaseException as error:
         _ended(action, "cancelled", Outcome(f"stopped half-way: {type(error).__name__}"))

@@ -18,7 +18,7 @@ from typing import Final
 from django.db import Error as DatabaseError
 from django.db import close_old_connections, connection
 
-from bus.errors import ServerError
+from bus.errors import ServerError, one_line
 from bus.lease import Lease
 from dashboard.alerts import evaluate
 from dashboard.alerts.notices import Sink, sinks
@@ -77,7 +77,7 @@ class Watch:
                 work()
             except (ServerError, DatabaseError) as error:
                 if is_well:
-                    log.warning("%s: %s; trying again", trouble, " ".join(str(error).split())[:300])
+                    log.warning("%s: %s; trying again", trouble, one_line(error, 300))
                 is_well = False
                 close_old_connections()
                 self._stopping.wait(pause)

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 
-from bus.errors import BusError
+from bus.errors import BusError, one_line
 from dashboard.actions.audit import Actor, Forbidden
 from dashboard.actions.roles import Deed, may
-from dashboard.api.answers import Refused, endpoint_for
+from dashboard.api.answers import Refused, endpoint, endpoint_for, posted
 from dashboard.models import Event
 from dashboard.queries import QueryInvalid
 from dashboard.record.rows import clean
@@ -38,7 +38,7 @@ def replays(request: HttpRequest) -> dict[str, Any] | HttpResponseBase:
     return JsonResponse(shown.replay(made.pk), status=201)
 
 
-@endpoint_for("GET", "HEAD")
+@endpoint
 def replay(request: HttpRequest, pk: int) -> dict[str, Any]:
     """How one stands; with `show` the first letters of one fate."""
     found = _there(pk)
@@ -48,7 +48,7 @@ def replay(request: HttpRequest, pk: int) -> dict[str, Any]:
     return {**found, "letters": shown.letters(pk, [fate])} if fate else found
 
 
-@endpoint_for("POST")
+@posted
 def confirm(request: HttpRequest, pk: int) -> dict[str, Any]:
     """Start it."""
     said = _said(request, ("pace", "canary", "superseded", "reason"))
@@ -59,14 +59,14 @@ def confirm(request: HttpRequest, pk: int) -> dict[str, Any]:
     return _act(request, pk, lambda actor, one: desk.confirm(actor, one, terms))
 
 
-@endpoint_for("POST")
+@posted
 def cancel(request: HttpRequest, pk: int) -> dict[str, Any]:
     """Hand back nothing more."""
     reason = _text(_said(request, ("reason",)), "reason")
     return _act(request, pk, lambda actor, one: desk.cancel(actor, one, reason))
 
 
-@endpoint_for("POST")
+@posted
 def go_on(request: HttpRequest, pk: int) -> dict[str, Any]:
     """Replay the rest of one that ended early."""
     reason = _text(_said(request, ("reason",)), "reason")
@@ -86,7 +86,7 @@ def _done(do: Callable[[], Replay]) -> Replay:
     except QueryInvalid:
         raise  # answered with the word that is wrong
     except BusError as error:
-        raise Refused(" ".join(str(error).split()), 403 if isinstance(error, Forbidden) else 400) from None
+        raise Refused(one_line(error), 403 if isinstance(error, Forbidden) else 400) from None
 
 
 def _there(pk: int) -> dict[str, Any]:

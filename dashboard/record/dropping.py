@@ -13,6 +13,7 @@ from typing import Final
 from django.db import OperationalError, connection, transaction
 from django.db.backends.utils import CursorWrapper
 
+from bus.errors import one_line
 from dashboard.models import GHOSTS_FROM, event_pk, number_of
 from dashboard.record.limits import Limits
 from dashboard.record.periods import LOCK_WAIT, TABLES, Period, stored
@@ -41,7 +42,7 @@ def drop_old(limits: Limits, now_ms: int) -> int:
             if _drop(period, ends):
                 dropped += 1
         except OperationalError as error:
-            log.info("%s is dropped later: %s", period.table("event"), " ".join(str(error).split()))
+            log.info("%s is dropped later: %s", period.table("event"), one_line(error))
             break
     return dropped
 

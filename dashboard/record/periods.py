@@ -19,6 +19,7 @@ from django.db import Error as DatabaseError
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
+from bus.errors import one_line
 from dashboard.models import GHOSTS_FROM, event_pk
 from dashboard.record.limits import DAY_MS, limits
 from dashboard.sql import rows
@@ -119,7 +120,7 @@ class Periods:
                 return
             why = "too many of its rows are elsewhere already"
         except DatabaseError as error:  # a reader was in the way, or another recorder made it: later, then
-            why = " ".join(str(error).split())
+            why = one_line(error)
             self.load()
         self._again = time.monotonic() + AGAIN_SECONDS
         log.info("no period of its own yet for %s: %s", period.table("event"), why)

@@ -21,7 +21,7 @@ from django.db import close_old_connections
 from django.db.models import F, Q
 
 from bus.config import Config
-from bus.errors import ServerError
+from bus.errors import ServerError, one_line
 from bus.lease import Lease
 from bus.streams import Client, connect
 from dashboard.replays import desk
@@ -138,7 +138,7 @@ class Runner:
 
     def _trouble(self, error: Exception) -> None:
         if not self._in_trouble:
-            log.warning("%s; trying again", " ".join(str(error).split())[:300])
+            log.warning("%s; trying again", one_line(error, 300))
         self._in_trouble = True
         self._disconnect()  # the embedded server may come back at another address
         close_old_connections()

@@ -12,7 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from bus.errors import BusError
+from bus.errors import BusError, one_line
 from dashboard.actions.audit import Actor, Forbidden
 from dashboard.alerts import desk, shown
 from dashboard.alerts.models import Alert, AlertRule, Stage
@@ -55,7 +55,7 @@ def act(request: HttpRequest, pk: int, word: str) -> HttpResponse:
     try:
         done = desk.act(_actor(request), found, word, reason=reason, snooze=snooze)
     except BusError as error:
-        return _page(request, pk, refused=" ".join(str(error).split()), status=_status(error))
+        return _page(request, pk, refused=one_line(error), status=_status(error))
     messages.success(request, done.told)
     return redirect("alerts")
 
@@ -72,7 +72,7 @@ def rule(request: HttpRequest, pk: int | None = None) -> HttpResponse:
         _done(request, found)
     except BusError as error:
         said = {**USUAL, **{name: request.POST.get(name, "") for name in USUAL}}
-        return _form(request, found, said, refused=" ".join(str(error).split()), status=_status(error))
+        return _form(request, found, said, refused=one_line(error), status=_status(error))
     return redirect("alerts")
 
 

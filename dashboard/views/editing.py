@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods
 
 import bus
 from bus import control
-from bus.errors import BusError
+from bus.errors import BusError, one_line
 from bus.event import new_id
 from bus.streams import connect
 from dashboard.actions.audit import Actor, Forbidden
@@ -68,7 +68,7 @@ def _done(request: HttpRequest, was: Opened, text: str) -> HttpResponse:
 
 def _trouble(request: HttpRequest, error: BusError, context: dict[str, Any]) -> HttpResponse:
     status = 403 if isinstance(error, Forbidden) else 400
-    return render(request, "replays/edit.html", {**context, "refused": " ".join(str(error).split())}, status=status)
+    return render(request, "replays/edit.html", {**context, "refused": one_line(error)}, status=status)
 
 
 def _context(request: HttpRequest, was: Opened, text: str) -> dict[str, Any]:

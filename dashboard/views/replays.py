@@ -12,7 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from bus.errors import BusError
+from bus.errors import BusError, one_line
 from dashboard.actions.audit import Actor, Forbidden
 from dashboard.actions.roles import Deed, may
 from dashboard.replays import desk, shown
@@ -130,7 +130,7 @@ def _acted(request: HttpRequest, pk: int, act: Callable[[Actor, Replay], Replay]
 
 def _refused(request: HttpRequest, error: BusError, pk: int | None = None) -> HttpResponse:
     status = 403 if isinstance(error, Forbidden) else 400
-    text = " ".join(str(error).split())
+    text = one_line(error)
     if pk is None:
         return render(request, "replays/refused.html", {"refused": text}, status=status)
     return render(request, "replays/detail.html", {**_context(request, pk), "refused": text}, status=status)

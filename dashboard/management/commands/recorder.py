@@ -12,7 +12,7 @@ from django.db import Error as DatabaseError
 
 import bus
 from bus import server
-from bus.errors import ServerError
+from bus.errors import ServerError, one_line
 from bus.management.base import BusCommand
 from bus.server import EmbeddedServer
 from bus.streams import connect
@@ -56,7 +56,7 @@ class Command(BusCommand):
             try:
                 done = rebuild.run(self._tell)
             except (ServerError, DatabaseError, KeyboardInterrupt) as error:
-                why = " ".join(str(error).split()) or "interrupted"
+                why = one_line(error) or "interrupted"
                 raise CommandError(f"{why}; the rows are as they were before") from None
         self.say(f"rebuilt from {done.done:,} entries of the streams")
 
