@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
 import redis
@@ -114,8 +115,9 @@ class AsyncNodes:
         try:
             for address, commands in step.requests.items():
                 try:
-                    asked[address] = await self._pool_of(address).get_connection()
-                    await asked[address].send_packed_command([pack(commands)], check_health=False)
+                    async with patience(self._reply_seconds):
+                        asked[address] = await self._pool_of(address).get_connection()
+                        await asked[address].send_packed_command([pack(commands)], check_health=False)
                 except TROUBLE as error:
                     answers[address] = error
             for address in [address for address in asked if address not in answers]:
@@ -151,10 +153,25 @@ def read(connection: Any, seconds: float | None) -> Any:
         return error
 
 
+@asynccontextmanager
+async def patience(seconds: float) -> AsyncIterator[None]:
+    """Raise `redis.TimeoutError` when what is awaited takes longer.
+
+    Async connections have no timeout of their own: redis-py sends by `asyncio.wait_for` then, which loses
+    a cancellation on Python 3.11, and a task that was to end goes on for ever.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise redis.TimeoutError(f"nothing within {seconds:g} s") from None
+
+
 async def aread(connection: Any, seconds: float) -> Any:
     """`read` for async code."""
     try:
-        return await connection.read_response(timeout=seconds, disconnect_on_error=False)
+        async with patience(seconds):
+            return await connection.read_response(disconnect_on_error=False)
     except redis.ResponseError as error:
         return error
 

@@ -19,7 +19,7 @@ from redis.retry import Retry as RedisRetry
 from bus import server
 from bus.config import Config
 from bus.errors import ConfigError, ServerError, ServerRefused, ServerTooOld, ServerUnavailable, one_line
-from bus.nodes import TROUBLE, AsyncNodes, Nodes, aread, is_clustered, read
+from bus.nodes import TROUBLE, AsyncNodes, Nodes, aread, is_clustered, patience, read
 from bus.wire import Command, Operation, T, pack, with_load
 
 REPLY_SECONDS: Final = 5.0  # how long a reply may take beyond the time that a blocking read asks for
@@ -163,9 +163,11 @@ class AsyncClient:
     async def _exchange(self, commands: Sequence[Command], block_seconds: float) -> list[Any]:
         if self._nodes is not None:
             return await self._nodes.exchange(commands, block_seconds)
-        connection: Any = await self._pool.get_connection()
+        async with patience(REPLY_SECONDS):
+            connection: Any = await self._pool.get_connection()
         try:
-            await connection.send_packed_command([pack(commands)], check_health=False)
+            async with patience(REPLY_SECONDS):
+                await connection.send_packed_command([pack(commands)], check_health=False)
             return [await aread(connection, REPLY_SECONDS + block_seconds) for _ in commands]
         except BaseException:
             await connection.disconnect()
@@ -178,7 +180,8 @@ class AsyncClient:
         pool = self._nodes.any_pool() if self._nodes is not None else self._pool
         pubsub = redis.asyncio.Redis(connection_pool=pool).pubsub(ignore_subscribe_messages=True)
         try:
-            await pubsub.subscribe(channel)
+            async with patience(REPLY_SECONDS):
+                await pubsub.subscribe(channel)
             async for heard in pubsub.listen():
                 yield heard["data"]
         except TROUBLE as error:
@@ -215,7 +218,7 @@ def _met(url: str, config: Config, reply_seconds: float) -> Client:
 def aconnect(config: Config) -> AsyncClient:
     """An async client; it connects with its first operation. Raises `ServerUnavailable` without an address."""
     urls = _addresses(resolve(config))
-    return AsyncClient([redis.asyncio.ConnectionPool.from_url(url, **_options()) for url in urls], config)
+    return AsyncClient([redis.asyncio.ConnectionPool.from_url(url, **_options(None)) for url in urls], config)
 
 
 def resolve(config: Config) -> str:
@@ -253,7 +256,8 @@ def _addresses(url: str) -> list[str]:
     return [f"{scheme}://{who}{at}{host}{slash}{database}" for host in hosts.split(",")]
 
 
-def _options(reply_seconds: float = REPLY_SECONDS) -> dict[str, Any]:
+def _options(reply_seconds: float | None) -> dict[str, Any]:
+    """What connections are made with. None: without a timeout of their own, see `patience`."""
     return {
         "protocol": 2,
         "socket_timeout": reply_seconds,

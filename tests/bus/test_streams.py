@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,11 +26,11 @@ def length(client: Client, key: bytes) -> int:
 
 def test_a_lost_reply_is_an_error_and_stores_the_event_once(client: Client, swallower: Swallower) -> None:
     publisher = Publisher(replace(client.config, url=swallower.url))
-    publisher.declare("orders", 1)
+    publisher.publish(publisher.draft("orders", "t", 0))  # from now on the server knows the script
     swallower.swallow.set()
     with pytest.raises(ServerUnavailable):
         publisher.publish(publisher.draft("orders", "t", 1))
-    assert length(client, Keys(client.config.prefix, "orders", 0).events) == 1
+    assert length(client, Keys(client.config.prefix, "orders", 0).events) == 2
 
 
 def test_nobody_at_the_address_says_where_and_what_to_do(config: Config, free_port: int) -> None:
@@ -103,6 +104,46 @@ def test_an_idle_blocking_read_outlives_the_reply_time_out(client: Client, monke
     keys = Keys(client.config.prefix, "orders", 0)
     client.run(operations.subscribe(keys, "g", SubscriptionRecord(), start="$", worker="w"))
     assert client.run(operations.take_new(keys, "g", "w#0", count=1, block_ms=600)).events == []
+
+
+async def ask_for_ever(config: Config) -> None:
+    """As a loop does that outlives its server."""
+    while True:
+        aclient = aconnect(config)
+        with contextlib.suppress(ServerUnavailable):
+            try:
+                while True:
+                    await aclient.run(Operation([(b"PING",)], len))
+            finally:
+                await aclient.aclose()
+
+
+def test_a_task_that_is_cancelled_ends_wherever_it_was(client: Client) -> None:
+    async def is_ended(turns: int) -> bool:
+        task = asyncio.create_task(ask_for_ever(client.config))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task], timeout=5)
+        return task.done() or not task.cancel()  # a second time, so that this test ends
+
+    assert [turns for turns in range(60) for _ in range(5) if not asyncio.run(is_ended(turns))] == []
+
+
+def test_a_reply_that_does_not_come_is_an_error_for_async_code_too(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bus.streams.REPLY_SECONDS", 0.2)
+
+    async def wait_for_nothing() -> None:
+        aclient = aconnect(client.config)
+        try:
+            await aclient.run(Operation([(b"BLPOP", b"none", b"5")], len))
+        finally:
+            await aclient.aclose()
+
+    with pytest.raises(ServerUnavailable, match=r"nothing within 0\.2 s"):
+        asyncio.run(wait_for_nothing())
 
 
 def test_the_first_address_that_answers_is_taken(client: Client, server_url: str, free_port: int) -> None:
