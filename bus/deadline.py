@@ -42,8 +42,9 @@ class Deadlines:
 
 
 class Limit:
-    """The limit of one handler after another, all in one thread. Entering and leaving take no lock, since that costs more than a fast handler does.
+    """The limit of one handler after another, all in one thread.
 
+    Entering and leaving take no lock, since that costs more than a fast handler does.
     Leaving says "ended" and then asks whether the limit fired; enforcing says "fired" and then asks whether it ended.
     So one of the two notices the other: either nothing is raised, or whoever leaves waits and takes it back.
     """
