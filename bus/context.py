@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+
+import msgspec
 
 from bus.event import Cause, Event
 
 
-@dataclass(slots=True)
-class Attempt:
+class Attempt(msgspec.Struct):
     """One run of a handler. `log` collects the lines that it logs."""
 
     event: Event
     group: str
-    log: list[str] = field(default_factory=list)
+    log: list[str] = msgspec.field(default_factory=list)
 
     @property
     def cause(self) -> Cause:

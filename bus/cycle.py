@@ -83,7 +83,7 @@ class Cycle:
         self._paused = False
         self._moves: int | None = None  # how often the group was rewound, as far as we know
         # The journal must not say "running" after it said how that ended: the lock is held while a batch
-        # is announced, and taken before an outcome becomes ready to be settled.
+        # is announced, and taken before outcomes are settled.
         self._lock = threading.Lock()
         self._unannounced: dict[str, tuple[Event, float]] = {}  # by entry: the event, and when it was taken
 
@@ -198,10 +198,8 @@ class Cycle:
         events = self._taken(takes)
         now = time.monotonic()
         with self._lock:
-            for event in events:
-                self._held.add(event.entry)
-                if self._admission.of(event):
-                    self._unannounced[event.entry] = (event, now)
+            self._held.update([event.entry for event in events])
+            self._unannounced.update({event.entry: (event, now) for event in events})
         if self._average_seconds >= SLOW_SECONDS:
             self._announce()
         return events
@@ -280,10 +278,11 @@ class Cycle:
                 with suppress(asyncio.CancelledError):  # of a handler that cancelled its own task and went on
                     self._runner.run(self._ahandle(waiting))
             return
+        run, ended, is_stopping = self._run, self._ended, self._stopping.is_set
         for event in events:
-            if self._stopping.is_set():
+            if is_stopping():
                 return
-            self._ended(self._run(event))
+            ended(run(event))
 
     async def _ahandle(self, waiting: deque[Event]) -> None:
         """Handle events in one task, which costs a tenth of a task for each. A cancelled one is not used again."""
@@ -301,18 +300,15 @@ class Cycle:
         subscription = self._admission.of(event)
         return delivery.skipped(event) if subscription is None else await delivery.arun(subscription, event)
 
-    def _collect(self, outcome: Outcome) -> None:
-        with self._lock:
-            self._unannounced.pop(outcome.event.entry, None)
-            self._outcomes.append(outcome)
-
     def _ended(self, outcome: Outcome) -> None:
-        self._collect(outcome)
-        seconds = outcome.duration_us / 1e6
-        self._average_seconds += (max(seconds, 1e-5) - self._average_seconds) * 0.2
-        waited = outcome.ended - self._outcomes[0].ended
-        alone = outcome.event.entry == self._alone
-        if alone or outcome.duration_us >= SETTLE_ALONE_US or waited >= SETTLE_AFTER_SECONDS:
+        outcomes, duration_us = self._outcomes, outcome.duration_us
+        outcomes.append(outcome)
+        self._average_seconds += ((duration_us / 1e6 if duration_us > 10 else 1e-5) - self._average_seconds) * 0.2
+        if (
+            duration_us >= SETTLE_ALONE_US
+            or outcome.ended - outcomes[0].ended >= SETTLE_AFTER_SECONDS
+            or (self._alone and outcome.event.entry == self._alone)
+        ):
             self._settle()
 
     def _settle(self) -> None:
@@ -324,6 +320,9 @@ class Cycle:
         """The operation that settles what has ended, if anything has."""
         if not self._outcomes:
             return []
+        with self._lock:
+            for outcome in self._outcomes:
+                self._unannounced.pop(outcome.event.entry, None)
         now = time.monotonic()
         settlements = [delivery.judge(outcome, now=now, ordered=self._ordered) for outcome in self._outcomes]
         for settlement in settlements:
@@ -340,7 +339,12 @@ class Cycle:
 
     def _announce(self) -> None:
         with self._lock:
-            records = [Record(Step.DELIVERED, event.entry, event.attempt) for event, _ in self._unannounced.values()]
+            ended = {outcome.event.entry for outcome in self._outcomes}
+            records = [
+                Record(Step.DELIVERED, event.entry, event.attempt)
+                for event, _ in self._unannounced.values()
+                if event.entry not in ended and self._admission.of(event)
+            ]
             self._unannounced.clear()
             if records:
                 self._client.run(operations.announce(self.keys, self.group, self.owner, records))
@@ -356,7 +360,7 @@ class Cycle:
     def _await_crew(self) -> None:
         """What still runs must end first: given back, it would run twice at once."""
         for outcome in self._crew.finish() if self._crew else ():
-            self._collect(outcome)
+            self._outcomes.append(outcome)
 
     def _give_back(self) -> None:
         """Release all that this owner holds, known here or not (a lost reply), and take a new name."""

@@ -20,11 +20,13 @@ class Deadlines:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._limits: dict[int, _Limit] = {}
+        self._limits: dict[int, Limit] = {}
 
-    def limit(self, seconds: float) -> _Limit:
+    def limit(self, seconds: float) -> Limit:
         """A context: whatever runs inside, in this thread, gets `TimedOut` after about `seconds`."""
-        return _Limit(self, seconds)
+        limit = self._limits.get(threading.get_ident()) or Limit(self)
+        limit.seconds = seconds
+        return limit
 
     def enforce(self) -> None:
         """Raise in the threads whose time is up."""
@@ -33,29 +35,32 @@ class Deadlines:
             for thread, limit in list(self._limits.items()):
                 if now >= limit.ends and not limit.fired:
                     limit.fired = True
-                    if now >= limit.ends:  # it may have ended between the two lines, and is then let go
+                    if now >= limit.ends:
                         _raise_in(thread)
+                    else:  # it ended between the two lines, and the next one may have begun
+                        limit.fired = False
 
 
-class _Limit:
-    """One handler's limit. Entering and leaving take no lock, since that costs more than a fast handler does.
+class Limit:
+    """The limit of one handler after another, all in one thread.
 
+    Entering and leaving take no lock, since that costs more than a fast handler does.
     Leaving says "ended" and then asks whether the limit fired; enforcing says "fired" and then asks whether it ended.
     So one of the two notices the other: either nothing is raised, or whoever leaves waits and takes it back.
     """
 
-    __slots__ = ("_deadlines", "_seconds", "_thread", "ends", "fired")
+    __slots__ = ("_deadlines", "_thread", "ends", "fired", "seconds")
 
-    def __init__(self, deadlines: Deadlines, seconds: float) -> None:
+    def __init__(self, deadlines: Deadlines) -> None:
         self._deadlines = deadlines
-        self._seconds = seconds
         self._thread = threading.get_ident()
+        self.seconds = math.inf
         self.ends = math.inf
         self.fired = False
+        deadlines._limits[self._thread] = self
 
     def __enter__(self) -> None:
-        self.ends = time.monotonic() + self._seconds
-        self._deadlines._limits[self._thread] = self
+        self.ends = time.monotonic() + self.seconds
 
     def __exit__(self, kind: type[BaseException] | None, raised: BaseException | None, _: TracebackType | None) -> None:
         self.ends = math.inf
@@ -63,8 +68,9 @@ class _Limit:
             return
         with self._deadlines._lock:  # set but perhaps not yet raised: it must not hit what this thread does next
             _clear(self._thread)
+            self.fired = False
         if isinstance(raised, TimedOut):
-            text = f"the handler ran longer than its timeout of {self._seconds:g} s"
+            text = f"the handler ran longer than its timeout of {self.seconds:g} s"
             raise TimedOut(text).with_traceback(raised.__traceback__) from None
 
 

@@ -32,6 +32,7 @@ from bus.operations import Settlement
 from bus.subscription import Subscription
 
 _OWN_FOLDER: Final = str(Path(__file__).parent)
+_SUCCEEDED: Final = Step.SUCCEEDED  # an enum's member costs more to look up than a record to make
 _LIBRARIES: Final = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
 
 
@@ -62,7 +63,8 @@ def run(subscription: Subscription, event: Event, deadlines: Deadlines) -> Outco
         error = raised
     finally:
         current.reset(token)
-    return _outcome(subscription, attempt, began, error)
+    ended = time.monotonic()
+    return Outcome(event, subscription, error, int((ended - began) * 1e6), ended, attempt.log)
 
 
 async def arun(subscription: Subscription, event: Event) -> Outcome:
@@ -85,7 +87,8 @@ async def arun(subscription: Subscription, event: Event) -> Outcome:
         error = raised
     finally:
         current.reset(token)
-    return _outcome(subscription, attempt, began, error)
+    ended = time.monotonic()
+    return Outcome(event, subscription, error, int((ended - began) * 1e6), ended, attempt.log)
 
 
 async def _awaited(handling: CoroutineType[Any, Any, Any], ends: float) -> None:
@@ -123,10 +126,11 @@ def skipped(event: Event) -> Outcome:
 
 def judge(outcome: Outcome, *, now: float, ordered: bool = False) -> Settlement:
     """What an outcome means for the delivery. `now`: monotonic seconds when it is settled."""
-    event, key = outcome.event, outcome.event.key or "" if ordered else ""
-    ago_us = max(int((now - outcome.ended) * 1e6), 0)
+    event = outcome.event
+    key = event.key or "" if ordered else ""
+    ago_us = int((now - outcome.ended) * 1e6)
     if outcome.error is None and outcome.subscription is not None:
-        done = Record(Step.SUCCEEDED, event.entry, event.attempt, outcome.duration_us, ago_us, log=outcome.log)
+        done = Record(_SUCCEEDED, event.entry, event.attempt, outcome.duration_us, ago_us, 0, None, outcome.log)
         return Settlement(b"a", done, key)
     step, verdict, delay_ms, failure = Step.SUCCEEDED, b"a", 0, None
     if outcome.subscription is None:
@@ -162,11 +166,6 @@ class LogCapture(logging.Handler):
         attempt = current.get()
         if attempt is not None and len(attempt.log) < MAX_LOG_LINES:
             attempt.log.append(f"{record.levelname} {record.name}: {record.getMessage()[:500]}")
-
-
-def _outcome(subscription: Subscription, attempt: Attempt, began: float, error: BaseException | None) -> Outcome:
-    ended = time.monotonic()
-    return Outcome(attempt.event, subscription, error, int((ended - began) * 1e6), ended, attempt.log)
 
 
 def _retry_delay(subscription: Subscription, attempt: int, error: BaseException) -> float | None:

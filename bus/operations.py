@@ -27,7 +27,7 @@ _XADD: Final = template("XADD", FIELDS).removesuffix("$4\r\ndata\r\n$%d\r\n%s\r\
 MISSING: Final = object()  # in the place of a reply: the group is not there
 
 
-class Settlement(NamedTuple):
+class Settlement(msgspec.Struct, frozen=True):
     """How one attempt ended: acknowledged (succeeded or skipped), retried later, dead, or dead and its key blocked."""
 
     verdict: bytes  # b"a", b"r", b"d" or b"h"
@@ -196,15 +196,17 @@ def settle(
     """
     plain: list[bytes] = []
     others: list[bytes] = []
-    for verdict, record, key in settlements:
+    records = [settlement.record for settlement in settlements]
+    for settlement in settlements:
+        verdict, record, key = settlement.verdict, settlement.record, settlement.key
         if verdict == b"a" and not key and record.attempt == 1:
             plain.append(record.entry.encode())
         else:
             others += (verdict, record.entry.encode(), b"%d" % record.attempt, _more(verdict, record), key.encode())
-    entries = [s.record.entry for s in settlements]
+    entries = [record.entry for record in records]
     low, high = _bounds(entries)
     args = [
-        group.encode(), owner.encode(), pack([s.record for s in settlements]),
+        group.encode(), owner.encode(), pack(records),
         low, high, b"%d" % (holds + MAX_BATCH), b"%d" % len(plain), *plain, *others,
     ]  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 
 from bus import fsck, operations
 from bus.event import Event
@@ -45,7 +46,7 @@ def drain(client: Client, keys: Keys) -> list[int]:
     for _ in range(50):
         for event in take(client, keys):
             done.append(event.data)
-            settle(client, keys, succeeded(event)._replace(key=event.key or ""))
+            settle(client, keys, replace(succeeded(event), key=event.key or ""))
     return done
 
 
@@ -54,7 +55,7 @@ def test_a_healthy_bus_has_no_problem_at_any_moment(client: Client, keys: Keys, 
     assert found(client) == set()
     first, second, third = take(client, keys)
     assert found(client) == set()
-    settle(client, keys, retry(first, 60_000)._replace(key="a"), dead(second)._replace(key="b"))
+    settle(client, keys, replace(retry(first, 60_000), key="a"), replace(dead(second), key="b"))
     assert found(client) == set()
     settle(client, keys, succeeded(third))
     assert found(client) == set()
@@ -80,7 +81,7 @@ def test_damage_is_named_and_mended(
 ) -> None:
     put(publisher, "a", "a", "b", "a")
     first, _ = take(client, keys)
-    settle(client, keys, retry(first)._replace(key="a"))
+    settle(client, keys, replace(retry(first), key="a"))
     client.run(Operation([damage(keys, first)], len))
     problems = found(client)
     assert (what in problems) if what else not problems

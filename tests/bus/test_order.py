@@ -7,6 +7,7 @@ import threading
 from collections import defaultdict
 
 import pytest
+from msgspec.structs import replace
 
 from bus import operations
 from bus.event import Event
@@ -39,7 +40,7 @@ def put(publisher: Publisher, *names: str | None) -> list[Event]:
 
 
 def ordered(settlement: operations.Settlement, key: str | None) -> operations.Settlement:
-    return settlement._replace(key=key or "")
+    return replace(settlement, key=key or "")
 
 
 def test_of_one_key_only_the_oldest_is_taken(client: Client, keys: Keys, publisher: Publisher) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from bus import fsck, operations, tail
 from bus.event import Event
@@ -42,7 +43,7 @@ def take(client: Client, keys: Keys, ordered: bool) -> list[Event]:
 
 
 def end(client: Client, keys: Keys, ordered: bool, how: object, *events: Event) -> None:
-    made = [how(event)._replace(key=event.key if ordered else "") for event in events]  # type: ignore[operator]
+    made = [replace(how(event), key=event.key if ordered else "") for event in events]  # type: ignore[operator]
     assert settle(client, keys, *made) == frozenset()
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from bus import fsck, inspect, operations, streams, tail
 from bus.errors import ServerRefused
@@ -129,7 +130,7 @@ def test_a_stream_that_was_cut_by_hand_is_lost_and_said_so(
         events = client.run(operations.take_ordered(keys, "email", "w#0", count=100)).events
     else:
         events = take(client, keys)
-    settle(client, keys, *(retry(event)._replace(key="k" if is_ordered else "") for event in events))
+    settle(client, keys, *(structs.replace(retry(event), key="k" if is_ordered else "") for event in events))
     told(client, keys, b"XTRIM", keys.events, b"MAXLEN", b"0")
     wanted = operations.take_ordered if is_ordered else operations.take_due
     for _ in range(3):  # an ordered key passes on from one to the next

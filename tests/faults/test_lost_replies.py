@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from bus import control, fsck, operations, tail
 from bus import inspect as state
@@ -154,7 +155,7 @@ def test_ordered_events_that_nobody_heard_of_come_again_in_order(
     for _ in range(4):
         [event] = client.run(operations.take_ordered(keys, GROUP, "w#1", count=9)).events
         done.append((event.data, event.attempt))
-        client.run(settle(keys, succeeded(event)._replace(key="k"), owner="w#1"))
+        client.run(settle(keys, replace(succeeded(event), key="k"), owner="w#1"))
     assert done == [(0, 1), (1, 1), (2, 1), (3, 1)]
     assert is_sound(client)
 
@@ -192,7 +193,7 @@ def test_settled_again_a_key_has_passed_to_one_event_only(
 ) -> None:
     put(publisher, 3, key="k")
     [event] = client.run(operations.take_ordered(keys, GROUP, "w#0", count=9)).events
-    lose(settle(keys, ending(event)._replace(key="k")))
+    lose(settle(keys, replace(ending(event), key="k")))
     [following] = client.run(operations.take_ordered(keys, GROUP, "w#0", count=9)).events
     assert (following.data, following.attempt) == (1, 1)
     assert is_sound(client)
