@@ -255,13 +255,13 @@ class Cycle:
         self._idle = not events
         return events
 
-    def _passing(self, events: list[Event], breakpoint: bytes) -> list[Event]:
+    def _passing(self, events: list[Event], packed: bytes) -> list[Event]:
         """What goes on to its handler: what fits the group's breakpoint stops before, and is no longer ours."""
-        fits = hold.matcher(breakpoint)
+        fits = hold.matcher(packed)
         fitting = [event for event in events if self._admission.of(event) and fits(event)]
         if not fitting:
             return events
-        stopped = self._client.run(hold.stop(self.keys, self.group, self.owner, breakpoint, fitting))
+        stopped = self._client.run(hold.stop(self.keys, self.group, self.owner, packed, fitting))
         return [event for event in events if event.entry not in stopped]
 
     def _must_stand_back(self, taken: Taken) -> bool:

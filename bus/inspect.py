@@ -298,7 +298,7 @@ def _server_state(replies: list[Any]) -> ServerState:
 def _state(partition: Partition, row: dict[str, Any], replies: list[Any]) -> GroupState:
     pending = replies[2] or [0, None]
     owners = pending[3] or () if len(pending) > 3 else ()
-    paused, breakpoint = replies[3]
+    paused, packed = replies[3]
     return GroupState(
         topic=partition[0],
         partition=partition[1],
@@ -311,7 +311,7 @@ def _state(partition: Partition, row: dict[str, Any], replies: list[Any]) -> Gro
         oldest_pending=pending[1].decode() if pending[1] else "",
         held=_held(owners),
         paused_by=(paused or b"").decode("utf-8", "replace"),
-        breakpoint=breakpoint_of(breakpoint),
+        breakpoint=breakpoint_of(packed),
         stopped=sum(int(count) for owner, count in owners if owner == HOLDER),
     )
 

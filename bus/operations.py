@@ -379,13 +379,13 @@ def _counted(replies: list[Any]) -> int:
 
 
 def _controlled(taken: Taken, control: list[bytes | None]) -> Taken:
-    paused, generation, rewinds, breakpoint = control
+    paused, generation, rewinds, packed = control
     if rewinds:
         places = _places(rewinds)
         replace = msgspec.structs.replace
         events = [replace(e, run=sum(place < entry_order(e.entry) for place in places)) for e in taken.events]
         taken = taken._replace(events=events)
-    return taken._replace(paused=paused is not None, generation=int(generation or 0), breakpoint=breakpoint or b"")
+    return taken._replace(paused=paused is not None, generation=int(generation or 0), breakpoint=packed or b"")
 
 
 @lru_cache(maxsize=256)
