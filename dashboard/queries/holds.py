@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -80,6 +81,7 @@ def _told(topic: str, group: str, point: Breakpoint) -> dict[str, Any]:
         "when": clean(point.text, hold.MAX_TEXT),
         "since_ms": point.since_ms,
         "expires_ms": point.expires_ms,
+        "left_ms": max(point.expires_ms - int(time.time() * 1000), 0),
         "limit": point.limit,
         "held": 0,
     }

@@ -37,7 +37,7 @@ def alarm(request: HttpRequest) -> HttpResponse:
 
 
 def alarms(_request: HttpRequest) -> dict[str, Any]:
-    """For every template: the errors among the findings, and breakpoints that are set; asked for when a template wants them."""
+    """For every template: the errors among the findings, and breakpoints. Asked for when a template wants them."""
     return {"alarms": SimpleLazyObject(queries.alarms), "holds": SimpleLazyObject(queries.holds)}
 
 

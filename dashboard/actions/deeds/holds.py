@@ -35,10 +35,10 @@ def plan_hold(client: Client, asked: Asked) -> Plan:
         Deed.HOLD, topic, f"Hold deliveries of {group} on {topic}?",
         [
             f"The next {limit:,} deliveries{each} that fit {text or 'anything at all'} stop before their handler.",
-            "Each waits until somebody runs or skips it. Other deliveries go on; where the group keeps order,"
-            " later events of a held key wait behind it.",
-            f"After {_told(minutes)} the breakpoint is removed, and what it still holds is run."
-            " Everybody sees a line about it on every page.",
+            "Each waits until somebody runs or skips it. Other deliveries go on.",
+            "Where the group keeps order, later events of a held key wait behind it.",
+            f"After {_told(minutes)} the breakpoint is removed, and what it still holds is run.",
+            "Everybody sees a line about it on every page.",
         ],
         "Yes: remove the breakpoint, and all that it holds is run.", "Set the breakpoint",
         group=group, reason="to look at them before they are handled", count=len(places),
