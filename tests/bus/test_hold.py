@@ -64,8 +64,9 @@ def publish(publisher: Publisher, *totals: int, key: str | None = None, type: st
     return publisher.publish_many([publisher.draft("orders", type, {"total": n}, key=key) for n in totals])
 
 
-def begin(client: Client, keys: Keys, **options: int) -> None:
-    assert client.run(hold.hold(keys, "email", BAD, text="payload.total<0", who="ann", **options))
+def begin(client: Client, keys: Keys, limit: int = 10, seconds: int = 900) -> None:
+    asked = hold.hold(keys, "email", BAD, text="payload.total<0", who="ann", limit=limit, seconds=seconds)
+    assert client.run(asked)
 
 
 def state(client: Client, keys: Keys) -> Holding:
@@ -244,7 +245,8 @@ def test_there_is_one_breakpoint_and_asked_for_twice_it_is_there_once(client: Cl
     assert client.run(asked)
     assert not client.run(hold.hold(keys, "email", BAD, text="x", who="bob"))
     assert [entry.control.who for entry in journal_of(client, "orders") if entry.control] == ["ann"]
-    (state,) = client.run(inspect.details(keys.prefix, client.run(inspect.groups(keys.prefix, [("orders", 0)]))))
+    found = client.run(inspect.groups(keys.prefix, [("orders", 0)]))
+    (state,) = client.run(inspect.details(keys.prefix, found))
     assert state.breakpoint is not None
     assert (state.breakpoint.who, state.breakpoint.limit, state.stopped) == ("ann", hold.DEFAULT_LIMIT, 0)
 
