@@ -38,15 +38,16 @@ def holds() -> list[dict[str, Any]]:
 
 def holding(topic: str, group: str) -> dict[str, Any] | None:
     """The breakpoint of a group and its oldest held deliveries with their events; None when there is none."""
-    places = {place.number: place.id for place in partitions(topic).values()}
-    found = _states(topic, clean(group), list(places))
+    found = _states(topic, group, [number for of, number, name in bus_state().groups if (of, name) == (topic, group)])
     if not found:
         return None
+    places = {place.number: place.id for place in partitions(topic).values()}
     told = _told(topic, group, min((one.breakpoint for one in found.values()), key=lambda one: one.since_ms))
     held = [(number, one) for number, state in found.items() for one in state.held]
     held.sort(key=lambda each: (order_of(each[1].entry), each[0]))
     events = {
-        number: _events(places[number], [one.entry for of, one in held[:MAX_HELD] if of == number]) for number in found
+        number: _events(places.get(number), [one.entry for of, one in held[:MAX_HELD] if of == number])
+        for number in found
     }
     return {
         **told,
@@ -87,7 +88,9 @@ def _told(topic: str, group: str, point: Breakpoint) -> dict[str, Any]:
     }
 
 
-def _events(partition_id: int, entries: list[str]) -> dict[str, dict[str, Any]]:
+def _events(partition_id: int | None, entries: list[str]) -> dict[str, dict[str, Any]]:
+    if partition_id is None:  # not recorded yet
+        return {}
     return {row["entry"]: _event(row) for row in rows_in(_EVENTS, entries, before=[partition_id])}
 
 

@@ -144,9 +144,9 @@ def _found(request: HttpRequest, topic: str, name: str) -> dict[str, Any]:
 
 def _holding(request: HttpRequest, topic: str, name: str) -> dict[str, Any] | None:
     """The group's breakpoint as this user sees it, with what the buttons need."""
-    found: dict[str, Any] | None = Sight(request.user).of(queries.holding(topic, name))
-    if found is None:
+    if (there := queries.holding(topic, name)) is None:
         return None
+    found: dict[str, Any] = Sight(request.user).of(there)
     for entry in found["entries"]:
         event = entry["event"] or {"id": ""}
         entry["edit"] = f"{reverse('edit-replay')}?{urlencode({'event': event['id'], 'group': name})}"

@@ -89,6 +89,12 @@ def test_deliveries_are_stepped_through_from_the_screen(
         page = text_of(ann.get(reverse("group", args=["orders", "email"])))
         assert "1 held · 1 of at most 3 stopped" in page
         assert '"total": -1' in page
+        assert "1 is held at a breakpoint. " in page
+        held = Delivery.objects.get(state="held")
+        event = Event.objects.get(pk=held.event_id)
+        panel = reverse("trace-panel", args=[event.correlation_id])
+        told = text_of(ann.get(f"{panel}?event={event.event_id}&group=email"))
+        assert "No attempt yet: it was stopped at a breakpoint" in told
         assert list(Delivery.objects.filter(state="held").values_list("group", flat=True)) == ["email"]
         did(ann, "release", **OF_EMAIL, entry=first(bus_client, keys))
         wait_until(lambda: seen.totals == [10, -1] and (found := state(bus_client, keys)) and found.held)
