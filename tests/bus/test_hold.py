@@ -180,6 +180,7 @@ def test_removing_the_breakpoint_lets_go_what_it_holds(
         assert client.run(hold.unhold(keys, "email", who="ann", reason="seen")) == 2
         assert client.run(hold.unhold(keys, "email", who="ann")) is None
         wait_until(lambda: sorted(seen.totals) == [-2, -1])
+        assert seen.attempts == [(2, 1)] * 2, "the attempt that never was does not count"
         publish(publisher, -3)
         wait_until(lambda: -3 in seen.totals)
     kinds = [entry.control.kind for entry in journal_of(client, "orders") if entry.control]
