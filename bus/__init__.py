@@ -25,6 +25,7 @@ from bus.errors import (
     FolderHeld,
     GroupBusy,
     GroupInvalid,
+    HoldInvalid,
     PlatformUnsupported,
     PositionInvalid,
     ProjectionInvalid,
@@ -58,7 +59,7 @@ __all__ = [  # noqa: RUF022  # by concept: this is the table of contents
     # errors
     "BusError", "ConfigError",
     "EventInvalid", "TopicInvalid", "DataInvalid", "EventTooLarge", "EventConflict",
-    "SubscriptionInvalid", "GroupInvalid", "GroupBusy", "PositionInvalid", "ProjectionInvalid",
+    "SubscriptionInvalid", "GroupInvalid", "GroupBusy", "PositionInvalid", "ProjectionInvalid", "HoldInvalid",
     "TimedOut",
     "ServerError", "ServerUnavailable", "ServerTooOld", "ServerRefused", "TopicFull",
     "FolderHeld", "PlatformUnsupported",

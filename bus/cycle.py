@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from bus import delivery, operations
+from bus import delivery, hold, operations
 from bus.crew import Crew
 from bus.deadline import Deadlines
 from bus.delivery import Outcome
@@ -248,8 +248,19 @@ class Cycle:
             if taken.next_due_ms is not None:
                 self._next_due = min(self._next_due, now + taken.next_due_ms / 1000)
         events = [event for taken in found for event in taken.events]
+        if found[-1].breakpoint and events:
+            events = self._passing(events, found[-1].breakpoint)
         self._idle = not events
         return events
+
+    def _passing(self, events: list[Event], packed: bytes) -> list[Event]:
+        """What goes on to its handler: what fits the group's breakpoint stops before, and is no longer ours."""
+        fits = hold.matcher(packed)
+        fitting = [event for event in events if self._admission.of(event) and fits(event)]
+        if not fitting:
+            return events
+        stopped = self._client.run(hold.stop(self.keys, self.group, self.owner, packed, fitting))
+        return [event for event in events if event.entry not in stopped]
 
     def _must_stand_back(self, taken: Taken) -> bool:
         """Whether somebody paused the group, or moved its position; then all that we hold is given back."""

@@ -50,6 +50,10 @@ class PositionInvalid(BusError):
     """Where to move a group is said in a way that can't be read."""
 
 
+class HoldInvalid(BusError):
+    """A breakpoint's condition, limit or time can't be used."""
+
+
 class GroupBusy(BusError):
     """The group can't be moved as it is now; nothing was changed."""
 

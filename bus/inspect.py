@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from bus.hold import HOLDER, Breakpoint, breakpoint_of
 from bus.keys import Keys, global_key
 from bus.tail import Partition
 from bus.wire import Operation
@@ -20,7 +21,7 @@ class GroupState(msgspec.Struct, frozen=True, kw_only=True):
     """A group's place on one partition. `due`: retries that wait; `pending` includes them.
 
     `held`: how many entries each worker has in hand; what waits for its time or its turn is nobody's. `paused_by`:
-    who paused it, "" while it runs.
+    who paused it, "" while it runs. `stopped`: how many deliveries its `breakpoint` holds.
     """
 
     topic: str
@@ -34,16 +35,20 @@ class GroupState(msgspec.Struct, frozen=True, kw_only=True):
     oldest_pending: str = ""
     held: tuple[tuple[str, int], ...] = ()
     paused_by: str = ""
+    breakpoint: Breakpoint | None = None
+    stopped: int = 0
 
 
 class PendingEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """An entry that a group was handed and has not settled. `worker` is empty while it waits for its turn."""
+    """An entry that a group was handed and has not settled. `worker` is empty while it waits for its turn, or is
+    `held` at a breakpoint."""
 
     partition: int
     entry: str
     worker: str
     idle_ms: int
     attempt: int
+    held: bool = False
 
 
 class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,7 +157,7 @@ def details(prefix: str, found: Sequence[tuple[Partition, dict[str, Any]]]) -> O
             (b"ZCARD", keys.due(name)),
             (b"XLEN", keys.dead(name)),
             (b"XPENDING", keys.events, name.encode()),
-            (b"HGET", keys.meta, b"paused:" + name.encode()),
+            (b"HMGET", keys.meta, b"paused:" + name.encode(), b"hold:" + name.encode()),
         ]
 
     def parse(replies: list[Any]) -> list[GroupState]:
@@ -173,9 +178,10 @@ def pending(prefix: str, topic: str, numbers: Sequence[int], group: str, count: 
             PendingEntry(
                 partition=number,
                 entry=entry.decode(),
-                worker="" if owner == PARKED else _worker_of(owner),
+                worker="" if owner in (PARKED, HOLDER) else _worker_of(owner),
                 idle_ms=int(idle),
                 attempt=int(attempt),
+                held=owner == HOLDER,
             )
             for number, rows in zip(numbers, replies, strict=False)
             for entry, owner, idle, attempt in rows or ()
@@ -291,6 +297,8 @@ def _server_state(replies: list[Any]) -> ServerState:
 
 def _state(partition: Partition, row: dict[str, Any], replies: list[Any]) -> GroupState:
     pending = replies[2] or [0, None]
+    owners = pending[3] or () if len(pending) > 3 else ()
+    paused, packed = replies[3]
     return GroupState(
         topic=partition[0],
         partition=partition[1],
@@ -301,8 +309,10 @@ def _state(partition: Partition, row: dict[str, Any], replies: list[Any]) -> Gro
         due=int(replies[0]),
         dead=int(replies[1]),
         oldest_pending=pending[1].decode() if pending[1] else "",
-        held=_held(pending[3] or ()) if len(pending) > 3 else (),
-        paused_by=(replies[3] or b"").decode("utf-8", "replace"),
+        held=_held(owners),
+        paused_by=(paused or b"").decode("utf-8", "replace"),
+        breakpoint=breakpoint_of(packed),
+        stopped=sum(int(count) for owner, count in owners if owner == HOLDER),
     )
 
 
@@ -310,7 +320,7 @@ def _held(owners: Sequence[Sequence[bytes]]) -> tuple[tuple[str, int], ...]:
     """How many entries each worker holds, whatever its generations."""
     held: dict[str, int] = {}
     for owner, count in owners:
-        if owner != PARKED:
+        if owner not in (PARKED, HOLDER):
             worker = _worker_of(owner)
             held[worker] = held.get(worker, 0) + int(count)
     return tuple(sorted(held.items()))

@@ -32,6 +32,7 @@ class Step(IntEnum):
     REPLAYED = 9  # a dead letter handed back to its group
     DISCARDED = 10  # a dead letter put aside
     RESTORED = 11  # a discarded one put back among the dead letters
+    HELD = 12  # stopped at a breakpoint, before its handler
 
     @property
     def word(self) -> str:
@@ -66,7 +67,8 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Control(msgspec.Struct, frozen=True, array_like=True):
-    """What somebody did to a group as a whole: paused, resumed or rewound it, or its server's clock fell (rebased).
+    """What somebody did to a group as a whole: paused, resumed or rewound it, set or removed its breakpoint
+    (hold_began, hold_ended, hold_expired; `before` is its text), or its server's clock fell (rebased).
 
     `before`, `after`: the group's positions (entries) around a rewind, the clock's ms around a rebase.
     """

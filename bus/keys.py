@@ -5,7 +5,7 @@ Keys (all of one partition share a hash tag, so that one script is one slot):
   <prefix>:{<topic>/<n>}:journal      journal         stream
   <prefix>:{<topic>/<n>}:meta         by group        hash, `sub:<g>` → packed subscription, `paused:<g>` → who did it,
                                       `generation:<g>` → times moved, `rewinds:<g>` → where back to,
-                                      `clock:<g>` → latest time seen, in ms
+                                      `clock:<g>` → latest time seen, in ms, `hold:<g>` → packed breakpoint
   <prefix>:{<topic>/<n>}:due:<g>      retries         zset, entry → due ms
   <prefix>:{<topic>/<n>}:busy:<g>     ordered groups  hash, key → the entry that has it
   <prefix>:{<topic>/<n>}:parked:<g>   ordered groups  zset of equal scores, `<digest of key>:<padded entry>`
@@ -14,6 +14,7 @@ Keys (all of one partition share a hash tag, so that one script is one slot):
   <prefix>:{<topic>/<n>}:halted:<g>   on_dead="halt"  hash, key → `<entry> <dead letter>` that blocks it
   <prefix>:{<topic>/<n>}:replayed:<g> replays         hash, entry → attempts before it was handed back
   <prefix>:{<topic>/<n>}:crashes:<g>  crash counts    hash, entry → times its worker died
+  <prefix>:{<topic>/<n>}:held:<g>     breakpoints     hash, entry → ms in which it stopped at the breakpoint
   <prefix>:{<topic>/<n>}:seen:<id>    publish dedupe  string with a time to live
   {<prefix>}:topics                   catalogue       hash, topic → number of partitions
   {<prefix>}:workers                  heartbeats      zset, worker → last beat in ms
@@ -75,6 +76,9 @@ class Keys:
     def crashes(self, group: str) -> bytes:
         return self.events + b":crashes:" + group.encode()
 
+    def held(self, group: str) -> bytes:
+        return self.events + b":held:" + group.encode()
+
     def seen(self, event_id: str) -> bytes:
         return self.events + b":seen:" + event_id.encode()
 
@@ -85,7 +89,7 @@ def _of_group(keys: Keys, group: str) -> tuple[bytes, ...]:
         keys.events, keys.journal, keys.meta,
         keys.due(group), keys.busy(group), keys.parked(group),
         keys.dead(group), keys.discarded(group), keys.halted(group),
-        keys.crashes(group), keys.replayed(group),
+        keys.crashes(group), keys.replayed(group), keys.held(group),
     )  # fmt: skip
 
 

@@ -50,6 +50,7 @@ class Taken(NamedTuple):
     paused: bool = False
     generation: int = 0
     last_read: str = ""  # ordered groups: the last new entry that was read, taken or not
+    breakpoint: bytes = b""  # what deliveries must be asked before they begin (`bus.hold`), packed
     full: bool = False  # ordered groups: too many entries wait for their keys, so nothing new is read
 
 
@@ -138,7 +139,7 @@ def take_new(keys: Keys, group: str, owner: str, *, count: int, block_ms: int | 
         return _controlled(Taken(events), control)
 
     # Asked after the read, which may have waited while somebody paused the group.
-    fields = (b"%b:%b" % (name, group.encode()) for name in (b"paused", b"generation", b"rewinds"))
+    fields = (b"%b:%b" % (name, group.encode()) for name in (b"paused", b"generation", b"rewinds", b"hold"))
     control = (b"HMGET", keys.meta, *fields)
     return Operation(
         [(*command, b"STREAMS", keys.events, b">"), control],
@@ -247,11 +248,11 @@ def leave(keys: Keys, group: str, owner: str) -> Operation[None]:
 
 
 def owners(keys: Keys, group: str) -> Operation[list[str]]:
-    """Owners with pending entries, parked ones left out. What is not text in a stranger's name is escaped."""
+    """Owners with pending entries, parked and held ones left out. What is not text in a stranger's name is escaped."""
 
     def parse(replies: list[Any]) -> list[str]:
         rows = () if replies[0] is MISSING else replies[0][3] or ()
-        return [name.decode("utf-8", "surrogateescape") for name, _ in rows if name != b"~"]
+        return [name.decode("utf-8", "surrogateescape") for name, _ in rows if name not in (b"~", b"!")]
 
     return Operation([(b"XPENDING", keys.events, group.encode())], parse, tolerated={"NOGROUP": MISSING})
 
@@ -380,13 +381,13 @@ def _counted(replies: list[Any]) -> int:
 
 
 def _controlled(taken: Taken, control: list[bytes | None]) -> Taken:
-    paused, generation, rewinds = control
+    paused, generation, rewinds, packed = control
     if rewinds:
         places = _places(rewinds)
         replace = msgspec.structs.replace
         events = [replace(e, run=sum(place < entry_order(e.entry) for place in places)) for e in taken.events]
         taken = taken._replace(events=events)
-    return taken._replace(paused=paused is not None, generation=int(generation or 0))
+    return taken._replace(paused=paused is not None, generation=int(generation or 0), breakpoint=packed or b"")
 
 
 @lru_cache(maxsize=256)

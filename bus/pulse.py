@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from bus import inspect, operations
+from bus import hold, inspect, operations
 from bus.errors import ServerError
 from bus.keys import Keys
 from bus.streams import Client
@@ -106,6 +106,9 @@ class Pulse:
                 "%s on %s: the server's clock fell by %.1f s; retries were moved back with it",
                 place.group, place.keys.topic, fell / 1000,
             )  # fmt: skip
+        let_go = self._client.run(hold.expire(place.keys, place.group, self._name))
+        if let_go is not None:
+            log.info("%s on %s: the breakpoint expired, %d go on", place.group, place.keys.topic, let_go)
         if alive is not None:
             self._reclaim(place, alive)
         if reaps:

@@ -5,8 +5,11 @@ local EVENTS, JOURNAL, META = KEYS[1], KEYS[2], KEYS[3] -- streams; hash, see bu
 local DUE, BUSY, PARKED = KEYS[4], KEYS[5], KEYS[6] -- zset entry → ms; hash key → entry; zset of waiting members
 local DEAD, DISCARDED, HALTED = KEYS[7], KEYS[8], KEYS[9] -- streams; hash key → entry and dead letter
 local CRASHES, REPLAYED = KEYS[10], KEYS[11] -- hashes entry → number
+local HELD = KEYS[12] -- hash entry → ms: what has stopped at the group's breakpoint so far, let go since or not
 
 local NOBODY = '~' -- owner of what waits for its time or for its key
+local HOLDER = '!' -- owner of what a breakpoint holds
+local MAX_HELD = 500 -- that a breakpoint may hold
 local MAX_FIELDS = 6000 -- names and values that unpack may spread
 
 local function now_ms()
@@ -175,7 +178,15 @@ local function take_due(group, owner, count)
   return taken, next_due and math.max(0, next_due - now) or -1, alone
 end
 
--- Who paused the group (or nothing), how often it was moved, and the entries that it was moved back to.
+-- Who paused the group (or nothing), how often it was moved, the entries that it was moved back to, and its breakpoint.
 local function control_of(group)
-  return redis.call('HMGET', META, 'paused:' .. group, 'generation:' .. group, 'rewinds:' .. group)
+  return redis.call('HMGET', META, 'paused:' .. group, 'generation:' .. group, 'rewinds:' .. group, 'hold:' .. group)
+end
+
+-- The group's breakpoint as bus.hold packs it, or nothing.
+local function breakpoint_of(group)
+  local packed = redis.call('HGET', META, 'hold:' .. group)
+  if not packed then return nil end
+  local id, who, text, since_ms, expires_ms, limit = unpack(cmsgpack.unpack(packed))
+  return {id = id, who = who, text = text, since_ms = since_ms, expires_ms = expires_ms, limit = limit}
 end

@@ -69,6 +69,8 @@ function checks.pending(cursor, count)
       end)
     elseif row[2] == NOBODY then
       waits = check_waiting(id, key)
+    elseif row[2] == HOLDER and not breakpoint_of(group) then
+      wrong('held, but no breakpoint is there to end', id, function() park(group, id, row[4], now, {}, now) end)
     elseif redis.call('ZSCORE', DUE, id) then
       wrong('owned by a worker and due at once', id, function() redis.call('ZREM', DUE, id) end)
     end

@@ -14,7 +14,7 @@ local control = control_of(group)
 if not control[1] then return {'unpaused'} end
 local pending, running = redis.call('XPENDING', EVENTS, group), 0
 for _, owner in ipairs(pending[4] or {}) do
-  if owner[1] ~= NOBODY then running = running + owner[2] end
+  if owner[1] ~= NOBODY and owner[1] ~= HOLDER then running = running + owner[2] end
 end
 if running > 0 then return {'running', running} end
 local all = pending[1] + redis.call('XLEN', DEAD) + redis.call('XLEN', DISCARDED)

@@ -10,7 +10,8 @@ if not position then
   end
   redis.call('XGROUP', 'CREATE', EVENTS, ARGV[1], position, 'MKSTREAM')
   -- What the group left behind, should it have been removed by hand. Its dead letters stay.
-  redis.call('DEL', DUE, BUSY, PARKED, HALTED, CRASHES, REPLAYED)
+  redis.call('DEL', DUE, BUSY, PARKED, HALTED, CRASHES, REPLAYED, HELD)
+  redis.call('HDEL', META, 'hold:' .. ARGV[1])
   redis.call('HINCRBY', META, 'generation:' .. ARGV[1], 1) -- counts begin again: no owner may keep its name
 end
 local said = {}

@@ -66,6 +66,7 @@ class Deed(StrEnum):
     CANCEL_REPLAY = "cancel-replay"
     RESUME_REPLAY = "resume-replay"
     HOLD = "hold"
+    UNHOLD = "unhold"
     ALERT = "alert"
     REVEAL = "reveal"
     TOKEN_CREATE = "token-create"  # noqa: S105  a deed's name

@@ -94,6 +94,18 @@ def pending(request: HttpRequest) -> dict[str, Any]:
 
 
 @endpoint
+def holds(_request: HttpRequest) -> dict[str, Any]:
+    """Every breakpoint."""
+    return {"holds": queries.holds()}
+
+
+@endpoint
+def holding(request: HttpRequest, topic: str, group: str) -> dict[str, Any]:
+    """A group's breakpoint, and what it holds."""
+    return _seen(request, _there(queries.holding(topic, group), "breakpoint of", f"{group} on {topic}"))
+
+
+@endpoint
 def dead_letters(request: HttpRequest) -> dict[str, Any]:
     """Dead letters by what went wrong."""
     found = queries.dead_letters(

@@ -8,6 +8,7 @@ from dashboard.queries.findings import alarms
 from dashboard.queries.group import group
 from dashboard.queries.groups import groups, workers
 from dashboard.queries.history import history
+from dashboard.queries.holds import holding, holds
 from dashboard.queries.language import Query, QueryInvalid, parse
 from dashboard.queries.letters import letters
 from dashboard.queries.overview import overview
@@ -28,6 +29,8 @@ __all__ = [
     "group",
     "groups",
     "history",
+    "holding",
+    "holds",
     "lag_sparks",
     "letters",
     "overview",

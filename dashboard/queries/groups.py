@@ -86,7 +86,10 @@ def _told(row: dict[str, Any], counts: Rates, state: BusState, *, now_ms: int, f
         "versions": _versions(row["group"], state),
     }
     told["condition"] = condition(told)
-    return {**told, "cause": cause(told, now_ms, available=state.available)}
+    stopped = sum(
+        one.stopped for one in state.groups.values() if (one.topic, one.group) == (row["topic"], row["group"])
+    )
+    return {**told, "cause": cause({**told, "stopped": stopped}, now_ms, available=state.available)}
 
 
 def _versions(group: str, state: BusState) -> list[str]:
@@ -138,7 +141,11 @@ def cause(told: Mapping[str, Any], now_ms: int, *, available: bool) -> str:
     if told["lag"] == 0:
         dead = told["dead"]
         return f"{dead:,} dead letter{'s wait' if dead > 1 else ' waits'} for you." if dead else "Nothing to do."
-    return _pace(told) if told["waiting"] else _in_hand(told)
+    said = _pace(told) if told["waiting"] else _in_hand(told)
+    if not (stopped := told.get("stopped")):
+        return said
+    held = f"{stopped:,} {'is' if stopped == 1 else 'are'} held at a breakpoint."
+    return held if not told["waiting"] and stopped >= told["pending"] else f"{held} {said}"
 
 
 def _in_hand(told: Mapping[str, Any]) -> str:

@@ -49,6 +49,7 @@ def _told(entry: PendingEntry, event: Mapping[str, Any] | None) -> dict[str, Any
         "worker": clean(entry.worker, 200) or None,
         "idle_ms": entry.idle_ms,
         "attempt": entry.attempt,
+        "held": entry.held,
         "event": _event(event),
     }
 

@@ -168,6 +168,16 @@ def _released(delivery: Progress, record: Record, moment: Moment) -> Moved:
     return Moved(counted=True, ended=ended)
 
 
+def _held(delivery: Progress, record: Record, _moment: Moment) -> Moved:
+    """Stopped before its handler: that attempt has not begun."""
+    if _is_late(delivery, record):
+        return IGNORED
+    delivery.state = State.HELD
+    delivery.attempt = max(_bounded(record.attempt, MAX_ATTEMPT) - 1, 0)
+    delivery.worker, delivery.due_ms = "", None
+    return COUNTED
+
+
 def _left_out(delivery: Progress, record: Record, moment: Moment) -> Moved:
     if delivery.state in SETTLED:
         return IGNORED
@@ -213,6 +223,7 @@ _MOVES: Final[dict[int, Callable[[Progress, Record, Moment], Moved]]] = {
     Step.REPLAYED: _replayed,
     Step.DISCARDED: _discarded,
     Step.RESTORED: _restored,
+    Step.HELD: _held,
 }
 
 

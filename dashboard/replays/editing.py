@@ -29,6 +29,7 @@ from dashboard.replays.desk import ReplayInvalid
 from dashboard.replays.models import EditedLetter
 
 REPLACES: Final = "replaces"  # a header: the id of the event that was edited
+RECORD_SECONDS: Final = 3.0  # that the record may be behind
 MAX_EDITED: Final = 262_144  # bytes of data that a form may hold
 
 
@@ -70,11 +71,21 @@ def opened(client: Client, event_id: str, group: str) -> Opened:
 
 def _place(client: Client, event_id: str, group: str) -> tuple[Place, int]:
     event = Event.objects.filter(event_id=clean(event_id)).order_by("-pk").first()
-    found = event and Delivery.objects.filter(event_id=event.pk, group=clean(group, 120), state="dead").first()
+    found = event and _dead(event, group)
     if event is None or not found:
         raise ReplayInvalid(f"expected a dead letter of {group[:80]}, this event has none")
     partition = Partition.objects.get(pk=event.partition_id)
     return Place(event, Keys(client.config.prefix, partition.topic, partition.number), group), found.moved_ms
+
+
+def _dead(event: Event, group: str) -> Delivery | None:
+    """The delivery that died. One that was held may have been given up just now: the record is a moment behind."""
+    ends = time.monotonic() + RECORD_SECONDS
+    while True:
+        found = Delivery.objects.filter(event_id=event.pk, group=clean(group, 120)).first()
+        if found is None or found.state != "held" or time.monotonic() > ends:
+            return found if found is not None and found.state == "dead" else None
+        time.sleep(0.1)
 
 
 def edited(was: Opened, text: str) -> Any:

@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from dashboard.actions.deeds.entries import named
 from dashboard.actions.deeds.events import is_masked
 from dashboard.actions.roles import Deed, Verdict, may
 from dashboard.queries.activity import of_event
@@ -30,7 +31,9 @@ def deed(context: RequestContext, name: str, word: str, **asked: Any) -> SafeStr
         refused = '<button type="button" class="{}" disabled title="{}">{}</button>'
         return format_html(refused, look, f"{word}: {verdict.reason}", word)
     query = {key: value for key, value in asked.items() if value not in (None, "")}
-    address = f"{reverse('act', args=[wanted.value])}?{urlencode({**query, 'next': back or _page(context)})}"
+    address = (
+        f"{reverse('act', args=[wanted.value])}?{urlencode({**query, 'next': back or _page(context)}, doseq=True)}"
+    )
     return format_html('<a class="{}" href="{}" data-dialog>{}</a>', look, address, word)
 
 
@@ -50,7 +53,7 @@ def may_do(context: RequestContext, name: str, topic: str) -> Verdict:
 @register.filter
 def chosen(entry: Mapping[str, Any]) -> str:
     """A pending entry as `release`, `skip` and `dead-letter` take it."""
-    return f"{entry['partition']}:{entry['entry']}:{entry['attempt']}"
+    return named(entry)
 
 
 @register.simple_tag

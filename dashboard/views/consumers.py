@@ -10,12 +10,16 @@ from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from shlex import join
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from dashboard import queries
+from dashboard.actions.deeds.entries import named
+from dashboard.actions.sight import Sight
 from dashboard.queries.groups import CONDITIONS, is_behind
 from dashboard.views.charts import over_time
 
@@ -57,13 +61,15 @@ def body(request: HttpRequest) -> HttpResponse:
 @require_safe
 def group(request: HttpRequest, topic: str, group: str) -> HttpResponse:
     """One group on one topic."""
-    return render(request, "consumers/group.html", {**_found(topic, group), **over_time(request, topic, group)})
+    return render(
+        request, "consumers/group.html", {**_found(request, topic, group), **over_time(request, topic, group)}
+    )
 
 
 @require_safe
 def group_body(request: HttpRequest, topic: str, group: str) -> HttpResponse:
     """The page of a group again, as a fragment."""
-    return render(request, "consumers/_group.html", _found(topic, group))
+    return render(request, "consumers/_group.html", _found(request, topic, group))
 
 
 def row_id(*parts: str) -> str:
@@ -119,7 +125,7 @@ def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, "id": row_id(row["topic"], row["group"]), "state": {"state": look, "label": word}}
 
 
-def _found(topic: str, name: str) -> dict[str, Any]:
+def _found(request: HttpRequest, topic: str, name: str) -> dict[str, Any]:
     found = queries.group(topic, name)
     if found is None:
         raise Http404(f"no group {name} on {topic}")
@@ -132,7 +138,19 @@ def _found(topic: str, name: str) -> dict[str, Any]:
         "workers": _workers(name, workers, found["partitions"]),
         "dead": queries.dead_letters(topic=topic, group=name, limit=MAX_KINDS),
         "commands": list(_commands(topic, name, found)),
+        "holding": _holding(request, topic, name),
     }
+
+
+def _holding(request: HttpRequest, topic: str, name: str) -> dict[str, Any] | None:
+    """The group's breakpoint as this user sees it, with what the buttons need."""
+    if (there := queries.holding(topic, name)) is None:
+        return None
+    found: dict[str, Any] = Sight(request.user).of(there)
+    for entry in found["entries"]:
+        event = entry["event"] or {"id": ""}
+        entry["edit"] = f"{reverse('edit-replay')}?{urlencode({'event': event['id'], 'group': name})}"
+    return {**found, "chosen": [named(entry) for entry in found["entries"]]}
 
 
 def _workers(

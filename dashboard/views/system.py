@@ -37,8 +37,8 @@ def alarm(request: HttpRequest) -> HttpResponse:
 
 
 def alarms(_request: HttpRequest) -> dict[str, Any]:
-    """For every template: the errors among the findings, asked for when a template wants them."""
-    return {"alarms": SimpleLazyObject(queries.alarms)}
+    """For every template: the errors among the findings, and breakpoints. Asked for when a template wants them."""
+    return {"alarms": SimpleLazyObject(queries.alarms), "holds": SimpleLazyObject(queries.holds)}
 
 
 def _context() -> dict[str, Any]:

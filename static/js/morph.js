@@ -5,6 +5,7 @@ callbacks.beforeAttributeUpdated = (name, node) => !(name === "open" && node.loc
 
 callbacks.beforeNodeMorphed = (old, fresh) => {
   if (old.localName === "lag-chart") return false; // refreshes itself
+  if (old.dataset?.kept !== undefined && fresh.dataset?.kept !== undefined) return false; // a form that somebody fills in
   if (old.localName !== "payload-tree" || fresh.localName !== "payload-tree") return true;
   return old.querySelector("pre")?.textContent !== fresh.querySelector("pre")?.textContent;
 };

@@ -117,6 +117,8 @@ MATRIX = {
     "api-topics": API,
     "api-groups": API,
     "api-pending": API._replace(query="topic=orders&group=email"),
+    "api-holds": API,
+    "api-holding": Row((401, 404, 404, 404, 404), (401, 405, 405, 405, 405), OF_GROUP),
     "api-dead-letters": API,
     "api-workers": API,
     "api-suggest": API,

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from bus.streams import Client
 from dashboard.actions.audit import Outcome
-from dashboard.actions.deeds import entries, events, groups, letters
+from dashboard.actions.deeds import entries, events, groups, holds, letters
 from dashboard.actions.plan import Asked, Doing, Plan
 from dashboard.actions.roles import Deed
 
@@ -23,6 +23,8 @@ WAYS: Final[Mapping[Deed, Way]] = {
     Deed.PAUSE: Way(groups.plan_pause, groups.pause),
     Deed.RESUME: Way(groups.plan_resume, groups.resume),
     Deed.REWIND: Way(groups.plan_rewind, groups.rewind),
+    Deed.HOLD: Way(holds.plan_hold, holds.hold),
+    Deed.UNHOLD: Way(holds.plan_unhold, holds.unhold),
     Deed.RELEASE: Way(entries.plan_release, entries.release),
     Deed.SKIP: Way(entries.plan_skip, entries.skip),
     Deed.DEAD_LETTER: Way(entries.plan_dead_letter, entries.dead_letter),

@@ -32,6 +32,11 @@ _WHY: Final = {
 }
 
 
+def named(entry: Mapping[str, Any]) -> str:
+    """A pending entry as these deeds take it."""
+    return f"{entry['partition']}:{entry['entry']}:{entry['attempt']}"
+
+
 def plan_release(client: Client, asked: Asked) -> Plan:
     """They need not wait."""
     return _plan(
@@ -52,7 +57,14 @@ def plan_skip(client: Client, asked: Asked) -> Plan:
 
 
 def plan_dead_letter(client: Client, asked: Asked) -> Plan:
-    """They are given up."""
+    """They are given up; with `edit` to be edited on the next page."""
+    if asked.get("edit"):
+        return _plan(
+            client, asked, Deed.DEAD_LETTER, "Edit",
+            "First {group} gives {them} up: {they} to its dead letters. On the next page you edit the data, see the"
+            " difference, and hand the edited event to {group} alone.",
+            "Yes: as long as it is not handed over, replay the dead letter as it was.",
+        )  # fmt: skip
     return _plan(
         client, asked, Deed.DEAD_LETTER, "Give up",
         "{group} attempts no more: {they} to its dead letters, with your reason.",
