@@ -22,6 +22,7 @@ from dashboard.shop.dice import Dice
 from dashboard.shop.models import OrderRow
 from dashboard.shop.services import price_of, total_of
 from dashboard.shop.traffic import Happening, Traffic
+from tests.conftest import WaitUntil
 
 
 @pytest.fixture
@@ -137,16 +138,19 @@ def test_the_order_list_lists_whatever_was_placed(raw: bytes, key: str | None) -
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_order_list_is_a_projection_of_the_shops_traffic(config: Config) -> None:
+def test_the_order_list_is_a_projection_of_the_shops_traffic(config: Config, wait_until: WaitUntil) -> None:
     happened = [happening for _, batch in take(3, 300) for happening in batch if happening.topic == "orders"]
     bus.publish_many([bus.draft(h.topic, h.type, h.data, key=h.key) for h in happened])
     importlib.reload(order_list)
     projector = Projector(config, registry.wanted(["order_list"]))
-    for _ in range(3):
+
+    def listed() -> set[str | None]:
         projector.turn(block_ms=1)
+        rows = OrderRow.objects.filter(version=bus.live_version("order_list"))
+        return {row.order_id for row in rows}
+
+    wait_until(lambda: listed() == {happening.key for happening in happened})
     projector.close()
-    listed = OrderRow.objects.filter(version=bus.live_version("order_list"))
-    assert {row.order_id for row in listed} == {happening.key for happening in happened}
 
 
 def test_a_price_with_a_comma_is_poison() -> None:
