@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from bus.management.groups import connected
-from dashboard.actions.audit import Actor, Outcome, Wanted, outcome_of, perform
+from dashboard.actions.audit import Actor, Outcome, Wanted, admit, outcome_of, perform
 from dashboard.actions.deeds import WAYS, events
 from dashboard.actions.models import Action
-from dashboard.actions.plan import Asked, Doing, Plan, Unclear, freeze, thaw
+from dashboard.actions.plan import Asked, Doing, Outdated, Plan, Unclear, freeze, thaw
 from dashboard.actions.roles import Deed, Someone, Verdict, may
 
 
@@ -37,7 +37,11 @@ def propose(user: Someone, deed: Deed, asked: Asked) -> Proposal:
 
 def act(actor: Actor, deed: Deed, frozen: str, reason: str) -> Action:
     """Do what was shown. Raises `Forbidden`, `Outdated` and other `BusError`s; all but a bad `frozen` are on record."""
-    held = thaw(frozen, deed)
+    try:
+        held = thaw(frozen, deed)
+    except Outdated:
+        admit(actor, Wanted(deed, reason=reason))
+        raise
     topic, group = held["topic"], held["group"]
     wanted = Wanted(deed, topic, group, reason, held["chosen"], held["count"])
 

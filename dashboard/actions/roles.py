@@ -101,6 +101,16 @@ def may(user: Someone, deed: Deed, topic: str = "") -> Verdict:
     return Verdict(False, f"needs the role {deed.needs.word}{where}; you are {has.word}")  # noqa: FBT003
 
 
+def may_somewhere(user: Someone, deed: Deed) -> Verdict:
+    """Whether the user may do it on any topic at all: what is asked before a request is read."""
+    if not (user.is_authenticated and user.is_active):
+        return Verdict(False, "log in first")  # noqa: FBT003  reads as what it is
+    has = max([everywhere(user), *(Role(role) for role, _ in grants(user))])
+    if has >= deed.needs or (deed is Deed.REVEAL and user.has_perm(REVEAL_PERMISSION)):
+        return Verdict(True)  # noqa: FBT003
+    return Verdict(False, f"needs the role {deed.needs.word}; you are {has.word}")  # noqa: FBT003
+
+
 def role_on(user: Someone, topic: str = "") -> Role:
     """The highest role that the user has on a topic; without one: on all topics."""
     return max([everywhere(user), *(Role(role) for role, pattern in grants(user) if matches(topic, pattern))])

@@ -18,7 +18,7 @@ from bus.errors import BusError, one_line
 from bus.event import new_id
 from bus.streams import connect
 from dashboard.actions.audit import Actor, Forbidden
-from dashboard.actions.roles import Deed, may
+from dashboard.actions.roles import Deed, Verdict, may, may_somewhere
 from dashboard.replays import editing
 from dashboard.replays.editing import Opened
 
@@ -30,6 +30,7 @@ def edit(request: HttpRequest) -> HttpResponse:
     said = request.POST if request.method == "POST" else request.GET
     event_id, group = said.get("event", "")[:600], said.get("group", "")[:200]
     try:
+        _check(may_somewhere(request.user, Deed.EDIT_REPLAY))
         was = _opened(request, event_id, group)
     except BusError as error:
         return _trouble(request, error, {"event": event_id, "group": group})
@@ -54,9 +55,13 @@ def _opened(request: HttpRequest, event_id: str, group: str) -> Opened:
     finally:
         client.close()
     for deed in (Deed.SEE_PAYLOADS, Deed.EDIT_REPLAY):
-        if not (verdict := may(request.user, deed, was.letter.event.topic)).allowed:
-            raise Forbidden(f"not allowed: {verdict.reason}")
+        _check(may(request.user, deed, was.letter.event.topic))
     return was
+
+
+def _check(verdict: Verdict) -> None:
+    if not verdict.allowed:
+        raise Forbidden(f"not allowed: {verdict.reason}")
 
 
 def _done(request: HttpRequest, was: Opened, text: str) -> HttpResponse:

@@ -13,7 +13,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from bus.errors import BusError, one_line
-from dashboard.actions.audit import Actor, Forbidden
+from dashboard.actions.audit import Actor, Forbidden, Wanted, admit
 from dashboard.actions.roles import Deed, may
 from dashboard.replays import desk, shown
 from dashboard.replays.desk import Terms
@@ -50,6 +50,7 @@ def replays(request: HttpRequest) -> HttpResponse:
 def plan(request: HttpRequest) -> HttpResponse:
     """Freeze the list that is asked for, and show it."""
     try:
+        admit(_actor(request), Wanted(Deed.REPLAY))
         asked = asked_of(request)
         verdict = may(request.user, Deed.REPLAY, asked.topic)
         if not verdict.allowed:
@@ -122,10 +123,14 @@ def _acted(request: HttpRequest, pk: int, act: Callable[[Actor, Replay], Replay]
     if found is None:
         raise Http404(f"no replay {pk}")
     try:
-        act(Actor(request.user.get_username(), "page", request.user), found)
+        act(_actor(request), found)
     except BusError as error:
         return _refused(request, error, pk)
     return redirect("replay", pk)
+
+
+def _actor(request: HttpRequest) -> Actor:
+    return Actor(request.user.get_username(), "page", request.user)
 
 
 def _refused(request: HttpRequest, error: BusError, pk: int | None = None) -> HttpResponse:

@@ -63,7 +63,7 @@ MATRIX = {
     "palette": PAGE,
     "replays": PAGE,
     "replay-plan": Row((302, 405, 405, 405, 405), (302, 403, 403, 302, 302), query="topic=orders"),
-    "edit-replay": Row((302, 400, 400, 400, 400), (302, 400, 400, 400, 400), query="event=none&group=email"),
+    "edit-replay": Row((302, 403, 403, 400, 400), (302, 403, 403, 400, 400), query="event=none&group=email"),
     "replay": PAGE._replace(where={"pk": "1"}),
     "replay-body": PAGE._replace(where={"pk": "1"}),
     "replay-confirm": Row((302, 405, 405, 405, 405), (302, 403, 403, 302, 302), {"pk": "1"}),
@@ -229,6 +229,25 @@ def test_each_address_answers_each_role_as_its_row_says(keys: Keys, method: str)
             continue
         if answers != list(expected or (answers[0], 405, 405, 405, 405)) or (not expected and answers[0] == 200):
             wrong.append((name, dict(zip(WHO, answers, strict=True))))
+    assert not wrong, wrong
+
+
+NONSENSE = ({"data": {"reason": "", "pace": "fast", "frozen": "x", "kind": "?", "which": "chosen", "topic": "*"}},
+            {"data": "[1", "content_type": "application/json"})  # fmt: skip
+
+
+@pytest.mark.parametrize("role", [Role.VIEWER, Role.PAYLOAD_VIEWER])
+def test_who_may_not_is_told_so_before_anything_of_the_request_is_looked_at(keys: Keys, role: Role) -> None:
+    """Row 28: every address that refuses a role a sound request refuses it nonsense too, with 403 and no other."""
+    who, wrong = browser(role), []
+    guarded = [name for name, row in MATRIX.items() if row.post[WHO.index(role.word)] == 403]
+    assert len(guarded) >= 15
+    for name in guarded:
+        row = MATRIX[name]
+        address = reverse(name, kwargs=dict(row.where) or None)
+        for said in NONSENSE:
+            if (status := who.post(address, **said).status_code) != 403:
+                wrong.append((name, said, status))
     assert not wrong, wrong
 
 
