@@ -71,6 +71,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "dashboard.actions.tokens.BearerMiddleware",  # a script's token, on the API only
+    "dashboard.actions.sight.SeenTopics",  # topics that somebody may not see are not there
     "django.contrib.auth.middleware.LoginRequiredMiddleware",  # no page is anonymous unless it says so
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",

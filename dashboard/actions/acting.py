@@ -10,6 +10,7 @@ from dashboard.actions.deeds import WAYS, events
 from dashboard.actions.models import Action
 from dashboard.actions.plan import Asked, Doing, Outdated, Plan, Unclear, freeze, thaw
 from dashboard.actions.roles import Deed, Someone, Verdict, may
+from dashboard.queries import visible
 
 
 class Proposal(NamedTuple):
@@ -30,9 +31,16 @@ def deed_of(word: str) -> Deed:
 
 def propose(user: Someone, deed: Deed, asked: Asked) -> Proposal:
     """What would be done. Changes nothing. Raises `BusError`."""
+    _check_seen(asked.get("topic"))
     with connected() as client:
         plan = WAYS[deed].plan(client, asked)
+    _check_seen(plan.topic)
     return Proposal(plan, may(user, deed, plan.topic), freeze(plan))
+
+
+def _check_seen(topic: str) -> None:
+    if topic and not visible.sees(topic):
+        raise Unclear(f"expected a topic that is there, got {topic[:80]!r}")
 
 
 def act(actor: Actor, deed: Deed, frozen: str, reason: str) -> Action:

@@ -122,8 +122,20 @@ def everywhere(user: Someone) -> Role:
         return Role.VIEWER
     if user.is_superuser:
         return Role.ADMIN
-    least = Role.VIEWER if getattr(user, "has_own_roles_only", False) else default()
+    least = Role.VIEWER if getattr(user, "has_own_roles_only", False) or grants(user) else default()
     return max([least, *(role for role in Role if user.has_perm(role.permission))])
+
+
+def topics_of(user: Someone, least: Role = Role.VIEWER) -> list[str] | None:
+    """Patterns of the topics on which the user has at least this role; None: every topic.
+
+    Whoever was given a role on some topics, and none on all, sees those topics and no other.
+    """
+    patterns = [pattern for role, pattern in grants(user) if role >= least]
+    is_given_all = user.is_superuser or any(user.has_perm(role.permission) for role in Role if role >= least)
+    if is_given_all or "*" in patterns or (not grants(user) and default() >= least):
+        return None
+    return patterns
 
 
 def default() -> Role:

@@ -10,8 +10,8 @@ from django.http import HttpRequest
 
 from bus.errors import BusError
 from dashboard.actions import rates
-from dashboard.actions.acting import act as do
 from dashboard.actions.acting import Proposal, deed_of, propose, revealed
+from dashboard.actions.acting import act as do
 from dashboard.actions.audit import Actor, Wanted, admit
 from dashboard.actions.plan import Asked, Unclear
 from dashboard.actions.roles import Deed

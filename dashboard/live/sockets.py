@@ -20,6 +20,7 @@ from dashboard.live.catch_up import Caught
 from dashboard.live.frames import Frame
 from dashboard.live.hub import Hub
 from dashboard.live.requests import Ack, BadRequest, Watch, WatchOverview, WatchTopic, WatchTrace, parse
+from dashboard.live.seen import seen
 from dashboard.live.window import Window
 
 LOGGED_OUT: Final = 4401
@@ -99,6 +100,8 @@ class LiveSocket(AsyncWebsocketConsumer):
             self._watch_topic(hub, request)
 
     def _watch_topic(self, hub: Hub, request: WatchTopic) -> None:
+        if not self._sight.visible.sees(request.topic):
+            raise BadRequest(f"expected a topic that is there, got {request.topic[:80]!r}")
         if self._watching:
             self._watching.cancel()
         self._window.drop_tail()
@@ -127,8 +130,11 @@ class LiveSocket(AsyncWebsocketConsumer):
         next_check = time.monotonic() + SESSION_SECONDS
         while True:
             while (text := self._window.take()) is not None:
-                await self.send(text_data=self._seen(text))  # type: ignore[no-untyped-call]  # as above
-                Hub.frames_sent += 1
+                if (shown := seen(text, self._sight)) is not None:
+                    await self.send(text_data=shown)  # type: ignore[no-untyped-call]  # as above
+                    Hub.frames_sent += 1
+                else:
+                    self._window.acknowledge(msgspec.json.decode(text)["seq"])
             if self._window.is_stalled():
                 await self._end(STALLED)
                 return
@@ -155,10 +161,6 @@ class LiveSocket(AsyncWebsocketConsumer):
             return False
         self._sight = await database_sync_to_async(Sight)(user)  # their role may have changed
         return True
-
-    def _seen(self, text: str) -> str:
-        """A frame as this user sees it."""
-        return text if self._sight.all else msgspec.json.encode(self._sight.of(msgspec.json.decode(text))).decode()
 
 
 class _Budget:

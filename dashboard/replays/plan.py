@@ -15,6 +15,7 @@ from django.db import connection
 
 from bus.errors import BusError
 from dashboard.models import NUMBER_BITS, event_pk
+from dashboard.queries import visible
 from dashboard.queries.lag import PartitionRow, partitions
 from dashboard.queries.language import Query, Term, Value, parse
 from dashboard.queries.matching import lane_has
@@ -128,7 +129,9 @@ def _places(topic: str) -> list[PartitionRow]:
 def _chosen(replay: Replay, chosen: Sequence[tuple[int, str]]) -> Iterator[int]:
     wanted = set(chosen)
     found = rows_in(_CHOSEN.format("e.id"), sorted({pk for pk, _ in wanted}))
-    yield _add(replay, 0, [row for row in found if (row["event_id"], row["group"]) in wanted])
+    yield _add(
+        replay, 0, [row for row in found if (row["event_id"], row["group"]) in wanted and visible.sees(row["topic"])]
+    )
 
 
 def _searched(replay: Replay, asked: Asked) -> Iterator[int]:

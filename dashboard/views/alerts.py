@@ -17,6 +17,7 @@ from dashboard.actions.audit import Actor, Forbidden
 from dashboard.alerts import desk, shown
 from dashboard.alerts.models import Alert, AlertRule, Stage
 from dashboard.alerts.rules import KINDS, LINKS, SEVERITIES, USUAL
+from dashboard.queries import visible
 
 LOOKS: Final = {  # stage → look and word
     "raised": ("dead", "Raised"),
@@ -49,7 +50,7 @@ def alert(request: HttpRequest, pk: int) -> HttpResponse:
 def act(request: HttpRequest, pk: int, word: str) -> HttpResponse:
     """Acknowledge, snooze or clear."""
     found = Alert.objects.exclude(stage=Stage.PENDING).filter(pk=pk).select_related("rule").first()
-    if found is None:
+    if found is None or not visible.sees(found.topic):
         raise Http404(f"no alert {pk}")
     reason, snooze = request.POST.get("reason", "").strip(), request.POST.get("for", "")
     try:
@@ -64,7 +65,7 @@ def act(request: HttpRequest, pk: int, word: str) -> HttpResponse:
 def rule(request: HttpRequest, pk: int | None = None) -> HttpResponse:
     """The form of a rule, new or not; POST saves, switches or removes."""
     found = AlertRule.objects.filter(pk=pk, removed_ms=None).first() if pk is not None else None
-    if pk is not None and found is None:
+    if pk is not None and (found is None or not shown.sees_rule(found)):
         raise Http404(f"no rule {pk}")
     if request.method != "POST":
         return _form(request, found, _said(request, found))

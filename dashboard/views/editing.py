@@ -19,7 +19,9 @@ from bus.event import new_id
 from bus.streams import connect
 from dashboard.actions.audit import Actor, Forbidden
 from dashboard.actions.roles import Deed, Verdict, may, may_somewhere
+from dashboard.queries import visible
 from dashboard.replays import editing
+from dashboard.replays.desk import ReplayInvalid
 from dashboard.replays.editing import Opened
 
 
@@ -54,6 +56,8 @@ def _opened(request: HttpRequest, event_id: str, group: str) -> Opened:
         was = editing.opened(client, event_id, group)
     finally:
         client.close()
+    if not visible.sees(was.letter.event.topic):
+        raise ReplayInvalid(f"expected a dead letter of {group[:80]}, this event has none")
     for deed in (Deed.SEE_PAYLOADS, Deed.EDIT_REPLAY):
         _check(may(request.user, deed, was.letter.event.topic))
     return was

@@ -119,7 +119,7 @@ def go_on(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _acted(request: HttpRequest, pk: int, act: Callable[[Actor, Replay], Replay]) -> HttpResponse:
-    found = Replay.objects.filter(pk=pk).first()
+    found: Replay | None = shown.seen().filter(pk=pk).first()
     if found is None:
         raise Http404(f"no replay {pk}")
     try:
