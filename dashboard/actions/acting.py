@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from bus.management.groups import connected
+from dashboard import visible
 from dashboard.actions.audit import Actor, Outcome, Wanted, admit, outcome_of, perform
 from dashboard.actions.deeds import WAYS, events
 from dashboard.actions.models import Action
 from dashboard.actions.plan import Asked, Doing, Outdated, Plan, Unclear, freeze, thaw
 from dashboard.actions.roles import Deed, Someone, Verdict, may
-from dashboard.queries import visible
 
 
 class Proposal(NamedTuple):

@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponseBase
 from dashboard.actions.roles import Deed, Someone, everywhere, grants, matches, topics_of
 from dashboard.queries.fields import TEXT
 from dashboard.queries.language import Query, QueryInvalid
-from dashboard.queries.visible import Visible, only
+from dashboard.visible import Visible, only
 
 HIDDEN: Final = "hidden: needs the role payload viewer"
 _REFUSED: Final = "to search by payload, header or any text needs the role payload viewer; key:, type: and id: do not"
@@ -30,6 +30,11 @@ class Sight:
         self.all = everywhere(user) >= least
         self._patterns = [pattern for role, pattern in grants(user) if role >= least]
         self.visible = Visible(topics_of(user), topics_of(user, least))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sight) and vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment]  # compared alone
 
     def sees(self, topic: str) -> bool:
         """Whether payloads of this topic; without one, of all."""

@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterable
 from typing import Any, Final
 
+from dashboard import visible
 from dashboard.alerts.models import SHOWN, Alert, AlertHealth, AlertNotice, AlertRule, Missing, Stage
 from dashboard.alerts.notices import sinks
 from dashboard.alerts.rules import KINDS, says
-from dashboard.queries import visible
 
 MAX_ROWS: Final = 50
 MAX_RULES: Final = 200

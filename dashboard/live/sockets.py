@@ -14,6 +14,7 @@ import msgspec
 from channels.auth import get_user
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
+from msgspec import structs
 
 from dashboard.actions.sight import Sight
 from dashboard.live.catch_up import Caught
@@ -26,6 +27,7 @@ from dashboard.live.window import Window
 LOGGED_OUT: Final = 4401
 STALLED: Final = 4408
 STUMBLED: Final = 1011
+CHANGED: Final = 4403
 TOO_MUCH: Final = 4429
 SESSION_SECONDS: Final = 60.0
 LOOK_SECONDS: Final = 5.0
@@ -110,8 +112,9 @@ class LiveSocket(AsyncWebsocketConsumer):
 
     async def _catch_up(self, hub: Hub, request: WatchTopic) -> None:
         caught: Caught | None = None
+        wanted = structs.replace(request.filter, with_data=self._sight.sees(request.topic))
         try:
-            caught = await hub.watch_topic(self, request.filter, request.begin)
+            caught = await hub.watch_topic(self, wanted, request.begin)
         except Exception:
             log.exception("could not catch up on %s", request.topic)
             self.offer(Frame("error", {"text": "could not read what you missed; reload the page"}))
@@ -140,8 +143,8 @@ class LiveSocket(AsyncWebsocketConsumer):
                 return
             if time.monotonic() >= next_check:
                 next_check = time.monotonic() + SESSION_SECONDS
-                if not await self._is_still_welcome():
-                    await self._end(LOGGED_OUT)
+                if (code := await self._ending()) is not None:
+                    await self._end(code)
                     return
             self._wake.clear()
             try:
@@ -150,17 +153,17 @@ class LiveSocket(AsyncWebsocketConsumer):
             except TimeoutError:
                 continue
 
-    async def _is_still_welcome(self) -> bool:
-        """Whether the session has not ended meanwhile, here or in another tab."""
+    async def _ending(self) -> int | None:
+        """The code to end with: the session has ended meanwhile, here or in another tab, or the user's role changed."""
         session = self.scope.get("session")
         if session is None:
-            return False
+            return LOGGED_OUT
         fresh = type(session._wrapped if hasattr(session, "_wrapped") else session)(session.session_key)
         user = await get_user({"session": fresh})
         if not _is_welcome(user):
-            return False
-        self._sight = await database_sync_to_async(Sight)(user)  # their role may have changed
-        return True
+            return LOGGED_OUT
+        sight = await database_sync_to_async(Sight)(user)
+        return None if sight == self._sight else CHANGED  # the page connects again, and sees what it may see now
 
 
 class _Budget:

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import msgspec
 
+from dashboard import visible
 from dashboard.actions.models import Action
-from dashboard.queries import visible
 from dashboard.record.rows import clean
 
 PER_PAGE: Final = 50

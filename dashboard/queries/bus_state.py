@@ -16,7 +16,7 @@ from bus.errors import ServerError
 from bus.inspect import GroupState, ServerState, StreamState, WorkerState
 from bus.streams import Client, connect
 from bus.wire import Operation
-from dashboard.queries import visible
+from dashboard import visible
 
 T = TypeVar("T")
 FRESH_SECONDS: Final = 0.5

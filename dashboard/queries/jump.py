@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from dashboard.queries import visible
+from dashboard import visible
 from dashboard.queries.bus_state import bus_state
 from dashboard.queries.lag import partitions
 from dashboard.queries.language import QueryInvalid, parse, quoted

@@ -13,8 +13,8 @@ import msgspec
 
 from bus.event import entry_ms
 from bus.inspect import GroupState
+from dashboard import visible
 from dashboard.models import GHOSTS_FROM, NUMBER_BITS, event_pk
-from dashboard.queries import visible
 from dashboard.record.spans import Span, count_between, forgotten_at, step
 from dashboard.record.subscriptions import order_of
 from dashboard.sql import rows, rows_in, slices

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from bus.inspect import GroupState
 from bus.journal import Step
-from dashboard.queries import visible
+from dashboard import visible
 from dashboard.queries.bus_state import BusState, bus_state
 from dashboard.queries.lag import Lag, PartitionRow, lags, partitions
 from dashboard.queries.lanes import error_line

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import msgspec
 
+from dashboard import visible
 from dashboard.models import GHOSTS_FROM, event_pk
-from dashboard.queries import visible
 from dashboard.queries.facts import printable
 from dashboard.queries.lag import partitions
 from dashboard.record.masking import MARK, masker

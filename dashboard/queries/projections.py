@@ -8,7 +8,7 @@ from typing import Any, Final
 from django.utils.dateparse import parse_datetime
 from django.utils.timezone import is_naive, make_aware
 
-from dashboard.queries import visible
+from dashboard import visible
 from dashboard.queries.lag import PartitionRow
 from dashboard.record.spans import count_between
 from dashboard.sql import rows

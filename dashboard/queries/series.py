@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from dashboard.queries import visible
+from dashboard import visible
 from dashboard.queries.facts import histories
 from dashboard.queries.findings import recordings
 from dashboard.record.histogram import quantile

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from msgspec.json import encode
 
-from dashboard.queries import visible
+from dashboard import visible
 from dashboard.queries.bus_state import bus_state
 from dashboard.queries.fields import FIELDS, Kind
 from dashboard.queries.lag import partitions

@@ -14,8 +14,8 @@ import msgspec
 from django.db import connection
 
 from bus.errors import BusError
+from dashboard import visible
 from dashboard.models import NUMBER_BITS, event_pk
-from dashboard.queries import visible
 from dashboard.queries.lag import PartitionRow, partitions
 from dashboard.queries.language import Query, Term, Value, parse
 from dashboard.queries.matching import lane_has

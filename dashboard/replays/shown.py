@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import msgspec
 
+from dashboard import visible
 from dashboard.models import NUMBER_BITS
-from dashboard.queries import visible
 from dashboard.queries.bus_state import bus_state
 from dashboard.queries.facts import preview
 from dashboard.queries.lag import partitions

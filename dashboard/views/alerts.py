@@ -13,11 +13,11 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from bus.errors import BusError, one_line
+from dashboard import visible
 from dashboard.actions.audit import Actor, Forbidden
 from dashboard.alerts import desk, shown
 from dashboard.alerts.models import Alert, AlertRule, Stage
 from dashboard.alerts.rules import KINDS, LINKS, SEVERITIES, USUAL
-from dashboard.queries import visible
 
 LOOKS: Final = {  # stage → look and word
     "raised": ("dead", "Raised"),

@@ -17,9 +17,9 @@ from bus import control
 from bus.errors import BusError, one_line
 from bus.event import new_id
 from bus.streams import connect
+from dashboard import visible
 from dashboard.actions.audit import Actor, Forbidden
 from dashboard.actions.roles import Deed, Verdict, may, may_somewhere
-from dashboard.queries import visible
 from dashboard.replays import editing
 from dashboard.replays.desk import ReplayInvalid
 from dashboard.replays.editing import Opened

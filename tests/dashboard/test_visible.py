@@ -25,8 +25,8 @@ from dashboard.actions.sight import Sight
 from dashboard.alerts.models import Alert, AlertRule
 from dashboard.alerts.rules import USUAL
 from dashboard.live.seen import seen
-from dashboard.queries.visible import Visible, only
 from dashboard.replays.models import Replay
+from dashboard.visible import Visible, only
 from tests.dashboard import test_matrix as matrix
 from tests.dashboard.conftest import Record
 from tests.dashboard.dead import Graveyard
