@@ -55,9 +55,9 @@ def logged_in(user: User) -> tuple[Web, Browser]:
     return web, page
 
 
-async def stays_open(page: Browser, monkeypatch: pytest.MonkeyPatch) -> bool:
+async def stays_open(page: Browser) -> bool:
     """Whether the session was looked at a few times and nothing ended."""
-    return await page._socket.receive_nothing(0.3)
+    return bool(await page._socket.receive_nothing(0.3))
 
 
 def log_out(web: Web, _user: User) -> None:
@@ -83,13 +83,13 @@ def change_password(_web: Web, user: User) -> None:
     [(log_out, LOGGED_OUT), (shut_out, LOGGED_OUT), (change_password, LOGGED_OUT), (demote, CHANGED)],
 )
 def test_who_is_logged_out_shut_out_or_demoted_loses_the_socket(
-    ann: User, bus_client: Client, often: None, monkeypatch: pytest.MonkeyPatch, deed: Any, code: int
+    ann: User, bus_client: Client, often: None, deed: Any, code: int
 ) -> None:
     @in_a_loop
     async def run() -> None:
         web, page = await sync_to_async(logged_in)(ann)
         assert (await page.open())[0]
-        assert await stays_open(page, monkeypatch)
+        assert await stays_open(page)
         await sync_to_async(deed)(web, ann)
         assert await page.close_code() == code
 
@@ -109,9 +109,7 @@ async def test_a_row_that_comes_over_the_socket_is_drawn_without_its_payload_for
             await page.watch("topic", topic="orders", cursor=None)
         await until(lambda: watches("orders", 2))
         await publish(publisher, 777_111)
-        seen = [
-            await page.frame(lambda frame: frame["kind"] == "tail" and frame["published"]) for page in (viewer, seer)
-        ]
+        seen = [await page.frame(is_news) for page in (viewer, seer)]
     rows = [frame["rows"][0].replace("o-777111", "") for frame in seen]
     assert "777111" not in rows[0]
     assert "hidden: needs the role payload viewer" in rows[0]
@@ -137,7 +135,7 @@ async def test_what_is_not_seen_can_not_be_watched(ann: User, publisher: Publish
 async def test_five_hundred_sockets_are_served_while_fifty_of_them_sleep(
     ann: User, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Row 20: of those that read, 99 of 100 see an event within half a second; sleepers get four frames, then the end."""
+    """Row 20: of readers, 99 of 100 see an event within half a second; sleepers get four frames, then the end."""
     await publish(publisher, 0)
     pages = [Browser(ann) for _ in range(SOCKETS)]
     for page in pages:
@@ -159,6 +157,10 @@ async def test_five_hundred_sockets_are_served_while_fifty_of_them_sleep(
         await page.close()
 
 
+def is_news(frame: dict[str, Any]) -> bool:
+    return frame["kind"] == "tail" and bool(frame["published"])
+
+
 async def send(publisher: Publisher, number: int) -> float:
     await asyncio.sleep(0)  # those who look are first
     await publish(publisher, number)
@@ -167,7 +169,7 @@ async def send(publisher: Publisher, number: int) -> float:
 
 async def seen_after(page: Browser) -> float:
     began = time.monotonic()
-    await page.frame(lambda frame: frame["kind"] == "tail" and frame["published"])
+    await page.frame(is_news)
     return time.monotonic() - began
 
 
