@@ -78,6 +78,9 @@ MATRIX = {
     "api-alerts": API,
     "api-alert": API._replace(where={"pk": "1"}),
     "api-alert-act": Row((401, 405, 405, 405, 405), (401, 403, 403, 200, 200), {"pk": "1", "word": "acknowledge"}),
+    "api-rules": Row((401, 200, 200, 200, 200), (401, 403, 403, 201, 201)),
+    "api-rule": Row((401, 200, 200, 200, 200), (401, 403, 403, 200, 200), {"pk": "1"}),
+    "api-rule-act": Row((401, 405, 405, 405, 405), (401, 403, 403, 200, 200), {"pk": "1", "word": "mute"}),
     "api-series": API._replace(where=OF_GROUP),
     "api-replays": Row((401, 200, 200, 200, 200), (401, 403, 403, 201, 201)),
     "api-replay": API._replace(where={"pk": "1"}),
@@ -136,6 +139,9 @@ POSTED: dict[str, dict[str, Any]] = {
     "rule": {"data": RULE},
     "rule-new": {"data": RULE},
     "alert-act": {},
+    "api-rules": {"data": json.dumps(RULE), "content_type": "application/json"},
+    "api-rule": {"data": json.dumps(RULE), "content_type": "application/json"},
+    "api-rule-act": {"data": "{}", "content_type": "application/json"},
     "api-alert-act": {"data": "{}", "content_type": "application/json"},
 }
 CHANGES = {("act", "post"), ("api-act", "post"), ("login", "post"), ("login_link", "post"), ("logout", "post")}
