@@ -9,7 +9,6 @@ import msgspec
 from django.http import HttpRequest
 
 from bus.errors import BusError
-from dashboard.actions import rates
 from dashboard.actions.acting import Proposal, deed_of, propose, revealed
 from dashboard.actions.acting import act as do
 from dashboard.actions.audit import Actor, Wanted, admit
@@ -63,8 +62,6 @@ def act(request: HttpRequest, deed: str) -> dict[str, Any]:
     if not reason:
         admit(actor, Wanted(wanted))
         raise Refused("expected a reason: it is kept with your name")
-    if wait := rates.wait_seconds(f"user {request.user.pk}"):
-        raise Refused(f"expected at most {rates.PER_MINUTE} actions a minute; try again in {wait} s", 429)
     made = do(actor, wanted, frozen, reason)
     unmasked = {"revealed": revealed(made)} if wanted is Deed.REVEAL else {}
     return {**(activity.action(made.pk) or {}), **unmasked}

@@ -1,4 +1,4 @@
-"""Alert rules over the API: list, make, change, mute, remove. The same `desk` as the page, with its checks and record."""
+"""Alert rules over the API: list, make, change, mute, remove. The same `desk` as the page, its checks and record."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ from dashboard.actions.audit import Actor, Forbidden
 from dashboard.alerts import desk, shown
 from dashboard.alerts.models import Alert, AlertRule, Stage
 from dashboard.alerts.rules import KINDS, LINKS, SEVERITIES, USUAL
+from dashboard.views.pacing import paced
 
 LOOKS: Final = {  # stage → look and word
     "raised": ("dead", "Raised"),
@@ -47,6 +48,7 @@ def alert(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @require_POST
+@paced
 def act(request: HttpRequest, pk: int, word: str) -> HttpResponse:
     """Acknowledge, snooze or clear."""
     found = Alert.objects.exclude(stage=Stage.PENDING).filter(pk=pk).select_related("rule").first()
@@ -62,6 +64,7 @@ def act(request: HttpRequest, pk: int, word: str) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
+@paced
 def rule(request: HttpRequest, pk: int | None = None) -> HttpResponse:
     """The form of a rule, new or not; POST saves, switches or removes."""
     found = AlertRule.objects.filter(pk=pk, removed_ms=None).first() if pk is not None else None

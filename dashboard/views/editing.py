@@ -23,10 +23,12 @@ from dashboard.actions.roles import Deed, Verdict, may, may_somewhere
 from dashboard.replays import editing
 from dashboard.replays.desk import ReplayInvalid
 from dashboard.replays.editing import Opened
+from dashboard.views.pacing import paced
 
 
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
+@paced
 def edit(request: HttpRequest) -> HttpResponse:
     """GET shows the form; a POST the difference; a POST that confirms it publishes."""
     said = request.POST if request.method == "POST" else request.GET

@@ -19,6 +19,7 @@ from dashboard.replays import desk, shown
 from dashboard.replays.desk import Terms
 from dashboard.replays.models import Replay
 from dashboard.replays.plan import Asked, PlanInvalid
+from dashboard.views.pacing import paced
 
 PACES: Final = (10, 50, 200, 1_000)
 WORDS: Final = {  # of a letter's fate: on the plan's and the replay's tabs
@@ -47,6 +48,7 @@ def replays(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
+@paced
 def plan(request: HttpRequest) -> HttpResponse:
     """Freeze the list that is asked for, and show it."""
     try:
@@ -94,6 +96,7 @@ def body(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @require_POST
+@paced
 def confirm(request: HttpRequest, pk: int) -> HttpResponse:
     """Start it."""
     pace = request.POST.get("pace", "")
@@ -107,12 +110,14 @@ def confirm(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @require_POST
+@paced
 def cancel(request: HttpRequest, pk: int) -> HttpResponse:
     """Hand back nothing more."""
     return _acted(request, pk, lambda actor, one: desk.cancel(actor, one, request.POST.get("reason", "").strip()))
 
 
 @require_POST
+@paced
 def go_on(request: HttpRequest, pk: int) -> HttpResponse:
     """Replay the rest of one that ended early."""
     return _acted(request, pk, lambda actor, one: desk.go_on(actor, one, request.POST.get("reason", "").strip()))

@@ -262,7 +262,12 @@ def digest(client: Client) -> Any:
     partitions = client.run(tail.partitions(prefix))
     streams = client.run(tail.newest(prefix, partitions))
     paused = client.run(control.paused_by(Keys(prefix, "orders", 0), "email"))
-    dead = client.run(Operation([(b"KEYS", f"{prefix}*".encode())], lambda replies: sorted(replies[0])))
+    dead = client.run(
+        Operation(
+            [(b"KEYS", f"{prefix}*".encode())],
+            lambda replies: sorted(key for key in replies[0] if b":counted:" not in key),
+        )
+    )
     rows = [list(model.objects.values_list()) for model in (Action, Grant)]
     return streams, paused, dead, rows, list(Token.objects.values_list("name", "revoked_ms"))
 
