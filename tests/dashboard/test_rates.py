@@ -1,4 +1,4 @@
-"""How often one may ask: counted on the bus' server for all web processes, alone while it is away; forgotten in time."""
+"""How often one may ask: counted on the bus' server for all web processes; forgotten in time."""
 
 from __future__ import annotations
 
