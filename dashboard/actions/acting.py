@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from bus.management.groups import connected
-from dashboard.actions.audit import Actor, Outcome, Wanted, outcome_of, perform
+from dashboard import visible
+from dashboard.actions.audit import Actor, Outcome, Wanted, admit, outcome_of, perform
 from dashboard.actions.deeds import WAYS, events
 from dashboard.actions.models import Action
-from dashboard.actions.plan import Asked, Doing, Plan, Unclear, freeze, thaw
+from dashboard.actions.plan import Asked, Doing, Outdated, Plan, Unclear, freeze, thaw
 from dashboard.actions.roles import Deed, Someone, Verdict, may
 
 
@@ -30,14 +31,25 @@ def deed_of(word: str) -> Deed:
 
 def propose(user: Someone, deed: Deed, asked: Asked) -> Proposal:
     """What would be done. Changes nothing. Raises `BusError`."""
+    _check_seen(asked.get("topic"))
     with connected() as client:
         plan = WAYS[deed].plan(client, asked)
+    _check_seen(plan.topic)
     return Proposal(plan, may(user, deed, plan.topic), freeze(plan))
+
+
+def _check_seen(topic: str) -> None:
+    if topic and not visible.sees(topic):
+        raise Unclear(f"expected a topic that is there, got {topic[:80]!r}")
 
 
 def act(actor: Actor, deed: Deed, frozen: str, reason: str) -> Action:
     """Do what was shown. Raises `Forbidden`, `Outdated` and other `BusError`s; all but a bad `frozen` are on record."""
-    held = thaw(frozen, deed)
+    try:
+        held = thaw(frozen, deed)
+    except Outdated:
+        admit(actor, Wanted(deed, reason=reason))
+        raise
     topic, group = held["topic"], held["group"]
     wanted = Wanted(deed, topic, group, reason, held["chosen"], held["count"])
 

@@ -17,7 +17,7 @@ import bus
 from bus.errors import BusError, one_line
 from bus.event import new_id
 from dashboard.actions.models import Action, Touched
-from dashboard.actions.roles import Deed, Someone, may
+from dashboard.actions.roles import Deed, Someone, may, may_somewhere
 from dashboard.record.masking import masker
 from dashboard.record.rows import clean
 
@@ -76,6 +76,18 @@ def perform(actor: Actor, wanted: Wanted, do: Callable[[Action], Outcome]) -> Ac
         raise
     end(action, "done", outcome)
     return action
+
+
+def admit(actor: Actor, wanted: Wanted) -> None:
+    """Refuse who may not, before anything else of what they ask is looked at. Raises `Forbidden`, on record.
+
+    Without a topic, it is not known yet: then only who may on none at all is refused.
+    """
+    if actor.user is None:
+        return
+    topic, deed = wanted.topic, wanted.deed
+    if not (may(actor.user, deed, topic) if topic else may_somewhere(actor.user, deed)).allowed:
+        begin(actor, wanted)
 
 
 def begin(actor: Actor, wanted: Wanted) -> Action:

@@ -102,6 +102,16 @@ def may(user: Someone, deed: Deed, topic: str = "") -> Verdict:
     return Verdict(False, f"needs the role {deed.needs.word}{where}; you are {has.word}")  # noqa: FBT003
 
 
+def may_somewhere(user: Someone, deed: Deed) -> Verdict:
+    """Whether the user may do it on any topic at all: what is asked before a request is read."""
+    if not (user.is_authenticated and user.is_active):
+        return Verdict(False, "log in first")  # noqa: FBT003  reads as what it is
+    has = max([everywhere(user), *(Role(role) for role, _ in grants(user))])
+    if has >= deed.needs or (deed is Deed.REVEAL and user.has_perm(REVEAL_PERMISSION)):
+        return Verdict(True)  # noqa: FBT003
+    return Verdict(False, f"needs the role {deed.needs.word}; you are {has.word}")  # noqa: FBT003
+
+
 def role_on(user: Someone, topic: str = "") -> Role:
     """The highest role that the user has on a topic; without one: on all topics."""
     return max([everywhere(user), *(Role(role) for role, pattern in grants(user) if matches(topic, pattern))])
@@ -113,8 +123,20 @@ def everywhere(user: Someone) -> Role:
         return Role.VIEWER
     if user.is_superuser:
         return Role.ADMIN
-    least = Role.VIEWER if getattr(user, "has_own_roles_only", False) else default()
+    least = Role.VIEWER if getattr(user, "has_own_roles_only", False) or grants(user) else default()
     return max([least, *(role for role in Role if user.has_perm(role.permission))])
+
+
+def topics_of(user: Someone, least: Role = Role.VIEWER) -> list[str] | None:
+    """Patterns of the topics on which the user has at least this role; None: every topic.
+
+    Whoever was given a role on some topics, and none on all, sees those topics and no other.
+    """
+    patterns = [pattern for role, pattern in grants(user) if role >= least]
+    is_given_all = user.is_superuser or any(user.has_perm(role.permission) for role in Role if role >= least)
+    if is_given_all or "*" in patterns or (not grants(user) and default() >= least):
+        return None
+    return patterns
 
 
 def default() -> Role:

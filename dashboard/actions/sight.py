@@ -1,15 +1,20 @@
 """What of an event somebody sees: without the role of a payload viewer neither data nor headers, wherever they appear.
 
-Type, key, ids, states and errors are seen by every viewer.
+Type, key, ids, states and errors are seen by every viewer of the topic. Whoever has roles on some topics only sees
+nothing of the others: `SeenTopics` says so to `queries`, for as long as a request takes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
-from dashboard.actions.roles import Deed, Someone, everywhere, grants, matches
+from django.http import HttpRequest, HttpResponseBase
+
+from dashboard.actions.roles import Deed, Someone, everywhere, grants, matches, topics_of
 from dashboard.queries.fields import TEXT
 from dashboard.queries.language import Query, QueryInvalid
+from dashboard.visible import Visible, only
 
 HIDDEN: Final = "hidden: needs the role payload viewer"
 _REFUSED: Final = "to search by payload, header or any text needs the role payload viewer; key:, type: and id: do not"
@@ -24,6 +29,12 @@ class Sight:
         least = Deed.SEE_PAYLOADS.needs
         self.all = everywhere(user) >= least
         self._patterns = [pattern for role, pattern in grants(user) if role >= least]
+        self.visible = Visible(topics_of(user), topics_of(user, least))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sight) and vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment]  # compared alone
 
     def sees(self, topic: str) -> bool:
         """Whether payloads of this topic; without one, of all."""
@@ -47,9 +58,24 @@ class Sight:
 
     def check(self, query: Query, topic: str = "") -> Query:
         """The query, if all that it asks by may be seen: it could be found out. Raises `QueryInvalid`."""
-        if self.sees(topic):
+        topics, payloads = self.visible
+        is_all_they_see = topics is not None and payloads is not None and set(topics) <= set(payloads)
+        if self.sees(topic) or (not topic and is_all_they_see):
             return query
         for term in query.terms:
             if term.field.partition(".")[0] in _SEARCHED:
                 raise QueryInvalid(query.text, term.start, term.end, _REFUSED)
         return query
+
+
+class SeenTopics:
+    """Middleware: shows to what is asked within a request no more than its user may see."""
+
+    def __init__(self, following: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self._following = following
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if not request.user.is_authenticated:
+            return self._following(request)
+        with only(Sight(request.user).visible):
+            return self._following(request)

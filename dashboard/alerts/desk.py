@@ -31,6 +31,7 @@ def may_on(user: Someone, topic: str) -> Verdict:
 
 def act(actor: Actor, alert: Alert, word: str, *, reason: str = "", snooze: str = "") -> Action:
     """Acknowledge, snooze or clear. Raises `Forbidden` or `AlertInvalid`."""
+    audit.admit(actor, Wanted(Deed.ALERT, _topic(alert.topic), alert.group, reason, {"alert": alert.pk}))
     if word not in _ACTS:
         raise AlertInvalid(f"expected one of {', '.join(_ACTS)}, got {word[:40]!r}")
     if word == "snooze" and snooze not in SNOOZES:
@@ -78,6 +79,7 @@ _ACTS: Final[Mapping[str, Callable[[Alert, int, str], Changes]]] = {
 
 def save(actor: Actor, rule: AlertRule | None, said: Mapping[str, Any], reason: str = "") -> AlertRule:
     """Make a rule, or change one. Raises `Forbidden` or `RuleInvalid`."""
+    audit.admit(actor, Wanted(Deed.ALERT, reason=reason))
     fields = parsed(said)
     if rule is None and AlertRule.objects.filter(removed_ms=None).count() >= MAX_RULES:
         raise RuleInvalid(f"expected at most {MAX_RULES} rules, there are as many; remove one first")

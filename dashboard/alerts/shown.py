@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 from typing import Any, Final
 
+from dashboard import visible
 from dashboard.alerts.models import SHOWN, Alert, AlertHealth, AlertNotice, AlertRule, Missing, Stage
 from dashboard.alerts.notices import sinks
 from dashboard.alerts.rules import KINDS, says
@@ -17,14 +18,14 @@ SILENT_MS: Final = 30_000
 
 def raised(limit: int = MAX_ROWS) -> dict[str, Any]:
     """Alerts that are not over: raised first, then acknowledged and snoozed; critical ones first."""
-    found = Alert.objects.filter(stage__in=SHOWN).select_related("rule")
+    found = _seen(Alert.objects.filter(stage__in=SHOWN)).select_related("rule")
     some = sorted(found.order_by("-raised_ms")[:500], key=lambda one: (SHOWN.index(Stage(one.stage)), one.severity))
     return {"alerts": [told(one) for one in some[:limit]], "of": len(some) if len(some) < 500 else found.count()}
 
 
 def past(before: int = 0, limit: int = MAX_ROWS) -> dict[str, Any]:
     """Alerts that are over or were cleared by hand, newest first; `next` is the `before` of the following page."""
-    found = Alert.objects.filter(stage__in=(Stage.CLEARED, Stage.DISMISSED)).select_related("rule")
+    found = _seen(Alert.objects.filter(stage__in=(Stage.CLEARED, Stage.DISMISSED))).select_related("rule")
     found = found.filter(pk__lt=before) if before else found
     rows = list(found.order_by("-pk")[: limit + 1])
     return {"alerts": [told(one) for one in rows[:limit]], "next": rows[limit - 1].pk if len(rows) > limit else None}
@@ -32,12 +33,24 @@ def past(before: int = 0, limit: int = MAX_ROWS) -> dict[str, Any]:
 
 def rules() -> list[dict[str, Any]]:
     """Rules that were not removed."""
-    return [rule_told(rule) for rule in AlertRule.objects.filter(removed_ms=None).order_by("pk")[:MAX_RULES]]
+    kept = AlertRule.objects.filter(removed_ms=None).order_by("pk")[:MAX_RULES]
+    return [rule_told(rule) for rule in kept if sees_rule(rule)]
+
+
+def sees_rule(rule: AlertRule) -> bool:
+    """Whether all topics that the rule is about are seen; one about all topics by who sees all."""
+    return visible.sees_all() or all(visible.sees(topic) for topic in (rule.topic, rule.then_topic or rule.topic))
+
+
+def _seen(found: Any) -> Any:
+    if visible.sees_all():
+        return found
+    return found.filter(topic__in=visible.of(Alert.objects.values_list("topic", flat=True).distinct()))
 
 
 def alert(pk: int) -> dict[str, Any] | None:
     """One alert with its history, and the events that miss their consequence."""
-    found = Alert.objects.exclude(stage=Stage.PENDING).filter(pk=pk).select_related("rule").first()
+    found = _seen(Alert.objects.exclude(stage=Stage.PENDING).filter(pk=pk)).select_related("rule").first()
     if found is None:
         return None
     lines = found.steps.order_by("-pk")[:MAX_ROWS]

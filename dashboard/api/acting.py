@@ -9,10 +9,9 @@ import msgspec
 from django.http import HttpRequest
 
 from bus.errors import BusError
-from dashboard.actions import rates
+from dashboard.actions.acting import Proposal, deed_of, propose, revealed
 from dashboard.actions.acting import act as do
-from dashboard.actions.acting import deed_of, propose, revealed
-from dashboard.actions.audit import Actor
+from dashboard.actions.audit import Actor, Wanted, admit
 from dashboard.actions.plan import Asked, Unclear
 from dashboard.actions.roles import Deed
 from dashboard.api.answers import Refused, endpoint, posted, whole
@@ -47,10 +46,11 @@ def act(request: HttpRequest, deed: str) -> dict[str, Any]:
         wanted = deed_of(deed)
     except Unclear as error:
         raise Refused(str(error), 404) from None
-    body = _body(request)
+    actor = Actor(request.user.get_username(), "api", request.user)
+    body = _body(request, actor, wanted)
     reason, frozen = str(body.get("reason") or ""), str(body.get("frozen") or "")
     if not frozen:
-        proposal = propose(request.user, wanted, Asked(body))
+        proposal = _proposed(actor, wanted, Asked(body))
         frozen = proposal.frozen
         if body.get("dry_run"):
             plan = proposal.plan
@@ -60,16 +60,30 @@ def act(request: HttpRequest, deed: str) -> dict[str, Any]:
             allowed = {"allowed": proposal.verdict.allowed, "why_not": proposal.verdict.reason}
             return {"deed": wanted.value, **told, "says": says, "rows": table, **allowed, "frozen": frozen}
     if not reason:
+        admit(actor, Wanted(wanted))
         raise Refused("expected a reason: it is kept with your name")
-    if wait := rates.wait_seconds(f"user {request.user.pk}"):
-        raise Refused(f"expected at most {rates.PER_MINUTE} actions a minute; try again in {wait} s", 429)
-    actor = Actor(request.user.get_username(), "api", request.user)
     made = do(actor, wanted, frozen, reason)
     unmasked = {"revealed": revealed(made)} if wanted is Deed.REVEAL else {}
     return {**(activity.action(made.pk) or {}), **unmasked}
 
 
-def _body(request: HttpRequest) -> dict[str, Any]:
+def _proposed(actor: Actor, deed: Deed, asked: Asked) -> Proposal:
+    try:
+        return propose(actor.user, deed, asked)
+    except BusError:
+        admit(actor, Wanted(deed))  # who may not is told that, not what is wrong with what they ask
+        raise
+
+
+def _body(request: HttpRequest, actor: Actor, deed: Deed) -> dict[str, Any]:
+    try:
+        return _read(request)
+    except Refused:
+        admit(actor, Wanted(deed))
+        raise
+
+
+def _read(request: HttpRequest) -> dict[str, Any]:
     raw = request.body
     if len(raw) > MAX_BYTES:
         raise Refused(f"expected at most {MAX_BYTES:,} bytes, got {len(raw):,}", 413)

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 from django.http import HttpRequest
 
-from dashboard.actions.audit import Actor
+from dashboard.actions.audit import Actor, Wanted, admit
+from dashboard.actions.roles import Deed
 from dashboard.alerts import desk, shown
 from dashboard.alerts.models import Alert, Stage
 from dashboard.api.answers import Refused, endpoint, posted, whole
@@ -31,13 +32,14 @@ def alert(_request: HttpRequest, pk: int) -> dict[str, Any]:
 @posted
 def act(request: HttpRequest, pk: int, word: str) -> dict[str, Any]:
     """Acknowledge, snooze (`for`: 15m, 1h, 8h, 24h) or clear."""
-    _there(pk)
+    told = _there(pk)
+    actor = Actor(request.user.get_username(), "api", request.user)
+    admit(actor, Wanted(Deed.ALERT, "" if told["topic"] == "*" else told["topic"], filter={"alert": pk}))
     found = Alert.objects.exclude(stage=Stage.PENDING).select_related("rule").get(pk=pk)
     try:
         said = msgspec.json.decode(request.body or b"{}", type=dict[str, str])
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
         raise Refused(f"expected a JSON object of texts, got something else ({error})") from None
-    actor = Actor(request.user.get_username(), "api", request.user)
     desk.act(actor, found, word, reason=said.get("reason", "").strip(), snooze=said.get("for", ""))
     return _there(pk)
 

@@ -49,6 +49,10 @@ def endpoint(
             response = _error(429, f"expected at most {MAX_A_MINUTE:,} requests a minute; try again in {wait} s")
             response["Retry-After"] = str(wait)
             return response
+        if request.method == "POST" and (wait := rates.wait_seconds(f"user {request.user.pk}")):
+            response = _error(429, f"expected at most {rates.PER_MINUTE} actions a minute; try again in {wait} s")
+            response["Retry-After"] = str(wait)
+            return response
         return _tried(lambda: view(request, *arguments, **named))
 
     return answered

@@ -9,7 +9,7 @@ import msgspec
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 
 from bus.errors import BusError, one_line
-from dashboard.actions.audit import Actor, Forbidden
+from dashboard.actions.audit import Actor, Forbidden, Wanted, admit
 from dashboard.actions.roles import Deed, may
 from dashboard.api.answers import Refused, endpoint, endpoint_for, posted
 from dashboard.models import Event
@@ -29,6 +29,7 @@ def replays(request: HttpRequest) -> dict[str, Any] | HttpResponseBase:
     if request.method != "POST":
         before = request.GET.get("page", "")
         return shown.replays(before=_number(before, "page") if before else None)
+    admit(_actor(request), Wanted(Deed.REPLAY))
     said = _said(request, (*TEXTS, "letters"))
     asked = Asked(**{name: _text(said, name) for name in TEXTS}, chosen=_letters(said.get("letters")))
     verdict = may(request.user, Deed.REPLAY, asked.topic)
@@ -51,6 +52,7 @@ def replay(request: HttpRequest, pk: int) -> dict[str, Any]:
 @posted
 def confirm(request: HttpRequest, pk: int) -> dict[str, Any]:
     """Start it."""
+    _admitted(request, pk, Deed.REPLAY)
     said = _said(request, ("pace", "canary", "superseded", "reason"))
     pace, flags = said.get("pace", desk.USUAL_PACE), (said.get("canary", True), said.get("superseded", False))
     if not isinstance(pace, int) or isinstance(pace, bool) or not all(isinstance(flag, bool) for flag in flags):
@@ -62,6 +64,7 @@ def confirm(request: HttpRequest, pk: int) -> dict[str, Any]:
 @posted
 def cancel(request: HttpRequest, pk: int) -> dict[str, Any]:
     """Hand back nothing more."""
+    _admitted(request, pk, Deed.CANCEL_REPLAY)
     reason = _text(_said(request, ("reason",)), "reason")
     return _act(request, pk, lambda actor, one: desk.cancel(actor, one, reason))
 
@@ -69,15 +72,23 @@ def cancel(request: HttpRequest, pk: int) -> dict[str, Any]:
 @posted
 def go_on(request: HttpRequest, pk: int) -> dict[str, Any]:
     """Replay the rest of one that ended early."""
+    _admitted(request, pk, Deed.RESUME_REPLAY)
     reason = _text(_said(request, ("reason",)), "reason")
     return _act(request, pk, lambda actor, one: desk.go_on(actor, one, reason))
 
 
 def _act(request: HttpRequest, pk: int, act: Callable[[Actor, Replay], Replay]) -> dict[str, Any]:
-    _there(pk)
-    actor = Actor(request.user.get_username(), "api", request.user)
-    _done(lambda: act(actor, Replay.objects.get(pk=pk)))
+    _done(lambda: act(_actor(request), Replay.objects.get(pk=pk)))
     return _there(pk)
+
+
+def _admitted(request: HttpRequest, pk: int, deed: Deed) -> None:
+    """Who may not is told so, whatever else is wrong with what they say."""
+    admit(_actor(request), Wanted(deed, _there(pk)["topic"] or "", filter={"replay": pk}))
+
+
+def _actor(request: HttpRequest) -> Actor:
+    return Actor(request.user.get_username(), "api", request.user)
 
 
 def _done(do: Callable[[], Replay]) -> Replay:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from dashboard import any_id  # noqa: F401  with it comes `<id:…>`
-from dashboard.api import acting, alerts, replays, views
+from dashboard.api import acting, alerts, replays, rules, views
 
 urlpatterns = [
     path("openapi.json", views.openapi, name="api-openapi"),
@@ -27,6 +27,9 @@ urlpatterns = [
     path("actions/<slug:deed>", acting.act, name="api-act"),
     path("export", views.export, name="api-export"),
     path("alerts", alerts.alerts, name="api-alerts"),
+    path("alerts/rules", rules.rules, name="api-rules"),
+    path("alerts/rules/<int:pk>", rules.rule, name="api-rule"),
+    path("alerts/rules/<int:pk>/<slug:word>", rules.act, name="api-rule-act"),
     path("alerts/<int:pk>", alerts.alert, name="api-alert"),
     path("alerts/<int:pk>/<slug:word>", alerts.act, name="api-alert-act"),
     path("replays", replays.replays, name="api-replays"),

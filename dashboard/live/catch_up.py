@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from functools import partial
 from typing import Final, NamedTuple
 
 from channels.db import database_sync_to_async
@@ -89,13 +90,14 @@ class CatchUp:
             end = self._end[topic, number]
             if order_of(at.events) < order_of(end.events):
                 count = await database_sync_to_async(number_between)(topic, number, at.events, end.events)
-                if count is None or self._wanted != Filter(self._wanted.topic):
+                if count is None or not self._wanted.is_whole:
                     return None
                 total += count
         return total
 
     def _frame(self, render: Render, published: int) -> TailFrame:
-        rows = {row_key(event): render(row_of(event, histories, self._steps)) for event, histories in self._newest}
+        draw, steps = partial(row_of, with_data=self._wanted.with_data), self._steps
+        rows = {row_key(event): render(draw(event, histories, steps)) for event, histories in self._newest}
         return TailFrame(
             self._wanted.topic,
             cursors.encode({number: position for (_, number), position in self._end.items()}),

@@ -25,6 +25,7 @@ from dashboard.record.progress import Moment, Progress, advance
 from dashboard.record.rows import clean
 from dashboard.record.subscriptions import DEFAULT_ATTEMPTS, Subscribed, governing, order_of
 
+HIDDEN: Final = "hidden: needs the role payload viewer"
 MAX_DRAWN: Final = 1_000  # rows that a browser may still show, whose steps it must get
 
 Histories = Mapping[str, Sequence[Subscribed]]  # subscriptions by group
@@ -37,6 +38,12 @@ class Filter(msgspec.Struct, frozen=True):
     topic: str
     type: str | None = None
     key: str | None = None
+    with_data: bool = True  # False: for whoever may not see payloads; rows are drawn once for all that look so
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it admits every event of the topic."""
+        return self.type is None and self.key is None
 
     def admits(self, event: Event) -> bool:
         return self.type in (None, event.type) and self.key in (None, event.key or "")
@@ -72,13 +79,16 @@ class Feed:
             self.wanted.topic,
             cursors.encode(positions),
             published=self._published,
-            rows={key: render(row_of(event, histories, self._steps)) for key, (event, histories) in rows.items()},
+            rows={key: render(self._row(event, histories)) for key, (event, histories) in rows.items()},
             steps=limited(self._steps, self._drawn),
             delays_ms=[max(now_ms - entry_ms(event.entry), 0) for event, _ in self._newest],
         )
         self._published, self._steps, self._has_news = 0, {}, False
         self._newest.clear()
         return frame if frame.published or frame.steps else None
+
+    def _row(self, event: Event, histories: Histories) -> dict[str, Any]:
+        return row_of(event, histories, self._steps, with_data=self.wanted.with_data)
 
     def _remember(self, keys: Iterable[str]) -> None:
         self._drawn.update(dict.fromkeys(keys))
@@ -91,7 +101,9 @@ def row_key(event: Event) -> str:
     return f"{event.topic}:{event.partition}:{event.entry}"
 
 
-def row_of(event: Event, histories: Histories, steps: Mapping[StepKey, ShownStep]) -> dict[str, Any]:
+def row_of(
+    event: Event, histories: Histories, steps: Mapping[StepKey, ShownStep], *, with_data: bool
+) -> dict[str, Any]:
     """The event as the row template takes it, with the lanes' states as far as they are known."""
     key = row_key(event)
     place = Place(order_of(event.entry), 0, entry_ms(event.entry), event.type)
@@ -110,7 +122,7 @@ def row_of(event: Event, histories: Histories, steps: Mapping[StepKey, ShownStep
         "correlation_id": clean(event.correlation_id),
         "at_ms": place.at_ms,
         "size": len(event.raw),
-        "preview": preview(shown_data(event, 480)),
+        "preview": preview(shown_data(event, 480)) if with_data else HIDDEN,
         "lanes": shown,
     }
 

@@ -14,17 +14,20 @@ import msgspec
 from channels.auth import get_user
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
+from msgspec import structs
 
 from dashboard.actions.sight import Sight
 from dashboard.live.catch_up import Caught
 from dashboard.live.frames import Frame
 from dashboard.live.hub import Hub
 from dashboard.live.requests import Ack, BadRequest, Watch, WatchOverview, WatchTopic, WatchTrace, parse
+from dashboard.live.seen import seen
 from dashboard.live.window import Window
 
 LOGGED_OUT: Final = 4401
 STALLED: Final = 4408
 STUMBLED: Final = 1011
+CHANGED: Final = 4403
 TOO_MUCH: Final = 4429
 SESSION_SECONDS: Final = 60.0
 LOOK_SECONDS: Final = 5.0
@@ -99,6 +102,8 @@ class LiveSocket(AsyncWebsocketConsumer):
             self._watch_topic(hub, request)
 
     def _watch_topic(self, hub: Hub, request: WatchTopic) -> None:
+        if not self._sight.visible.sees(request.topic):
+            raise BadRequest(f"expected a topic that is there, got {request.topic[:80]!r}")
         if self._watching:
             self._watching.cancel()
         self._window.drop_tail()
@@ -107,8 +112,9 @@ class LiveSocket(AsyncWebsocketConsumer):
 
     async def _catch_up(self, hub: Hub, request: WatchTopic) -> None:
         caught: Caught | None = None
+        wanted = structs.replace(request.filter, with_data=self._sight.sees(request.topic))
         try:
-            caught = await hub.watch_topic(self, request.filter, request.begin)
+            caught = await hub.watch_topic(self, wanted, request.begin)
         except Exception:
             log.exception("could not catch up on %s", request.topic)
             self.offer(Frame("error", {"text": "could not read what you missed; reload the page"}))
@@ -127,15 +133,18 @@ class LiveSocket(AsyncWebsocketConsumer):
         next_check = time.monotonic() + SESSION_SECONDS
         while True:
             while (text := self._window.take()) is not None:
-                await self.send(text_data=self._seen(text))  # type: ignore[no-untyped-call]  # as above
-                Hub.frames_sent += 1
+                if (shown := seen(text, self._sight)) is not None:
+                    await self.send(text_data=shown)  # type: ignore[no-untyped-call]  # as above
+                    Hub.frames_sent += 1
+                else:
+                    self._window.acknowledge(msgspec.json.decode(text)["seq"])
             if self._window.is_stalled():
                 await self._end(STALLED)
                 return
             if time.monotonic() >= next_check:
                 next_check = time.monotonic() + SESSION_SECONDS
-                if not await self._is_still_welcome():
-                    await self._end(LOGGED_OUT)
+                if (code := await self._ending()) is not None:
+                    await self._end(code)
                     return
             self._wake.clear()
             try:
@@ -144,21 +153,17 @@ class LiveSocket(AsyncWebsocketConsumer):
             except TimeoutError:
                 continue
 
-    async def _is_still_welcome(self) -> bool:
-        """Whether the session has not ended meanwhile, here or in another tab."""
+    async def _ending(self) -> int | None:
+        """The code to end with: the session has ended meanwhile, here or in another tab, or the user's role changed."""
         session = self.scope.get("session")
         if session is None:
-            return False
+            return LOGGED_OUT
         fresh = type(session._wrapped if hasattr(session, "_wrapped") else session)(session.session_key)
         user = await get_user({"session": fresh})
         if not _is_welcome(user):
-            return False
-        self._sight = await database_sync_to_async(Sight)(user)  # their role may have changed
-        return True
-
-    def _seen(self, text: str) -> str:
-        """A frame as this user sees it."""
-        return text if self._sight.all else msgspec.json.encode(self._sight.of(msgspec.json.decode(text))).decode()
+            return LOGGED_OUT
+        sight = await database_sync_to_async(Sight)(user)
+        return None if sight == self._sight else CHANGED  # the page connects again, and sees what it may see now
 
 
 class _Budget:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from dashboard import visible
 from dashboard.actions.models import Action
 from dashboard.record.rows import clean
 
@@ -29,25 +30,21 @@ def activity(asked: Mapping[str, str], *, now_ms: int, before: int = 0, limit: i
 
 def choices() -> dict[str, list[str]]:
     """Who acted, what was done, on which topics: for the filters."""
-    names = ("who", "deed", "topic")
-    return {
-        name: [
-            one for one in Action.objects.values_list(name, flat=True).distinct().order_by(name)[:MAX_CHOICES] if one
-        ]
-        for name in names
-    }
+    seen, names = _seen(Action.objects.all()), ("who", "deed", "topic")
+    known = {name: seen.values_list(name, flat=True).distinct().order_by(name)[:MAX_CHOICES] for name in names}
+    return {name: [one for one in known[name] if one] for name in names}
 
 
 def action(pk: int) -> dict[str, Any] | None:
     """One action with its parts and the events it touched."""
-    row = Action.objects.filter(pk=pk).select_related("parent").first()
+    row = _seen(Action.objects.filter(pk=pk)).select_related("parent").first()
     if row is None:
         return None
     outcome = msgspec.json.decode(row.outcome) if row.outcome else {}
     return {
         **told(row),
         "parent": row.parent_id,
-        "parts": [told(part) for part in row.parts.order_by("pk")[:MAX_EVENTS]],
+        "parts": [told(part) for part in _seen(row.parts.all()).order_by("pk")[:MAX_EVENTS]],
         "events": list(outcome.get("events", ()))[:MAX_EVENTS],
         "of_events": len(outcome.get("events", ())),
         "count": outcome.get("count"),
@@ -58,7 +55,7 @@ def action(pk: int) -> dict[str, Any] | None:
 def of_event(event_id: str) -> list[dict[str, Any]]:
     """The newest actions that touched an event."""
     wanted = clean(event_id)
-    rows = Action.objects.filter(touched__event_id=wanted).order_by("-pk").distinct()[:10]
+    rows = _seen(Action.objects.filter(touched__event_id=wanted)).order_by("-pk").distinct()[:10]
     return [told(row) for row in rows]
 
 
@@ -82,11 +79,18 @@ def told(row: Action) -> dict[str, Any]:
     }
 
 
+def _seen(found: Any) -> Any:
+    """Those about topics that are seen; what is about all topics is for who sees all."""
+    if visible.sees_all():
+        return found
+    return found.filter(topic__in=visible.of(Action.objects.values_list("topic", flat=True).distinct()))
+
+
 def _chosen(asked: Mapping[str, str], now_ms: int) -> Any:
     names = {
         name: clean(value, 150) for name in ("who", "deed", "topic", "group", "result") if (value := asked.get(name))
     }
-    found = Action.objects.filter(**names)
+    found = _seen(Action.objects.filter(**names))
     if age := AGES.get(asked.get("since", "")):
         found = found.filter(began_ms__gte=now_ms - age)
     return found

@@ -16,6 +16,7 @@ from bus.errors import ServerError
 from bus.inspect import GroupState, ServerState, StreamState, WorkerState
 from bus.streams import Client, connect
 from bus.wire import Operation
+from dashboard import visible
 
 T = TypeVar("T")
 FRESH_SECONDS: Final = 0.5
@@ -118,8 +119,20 @@ _asker: Final = _Asker()
 
 
 def bus_state() -> BusState:
-    """The state of groups and workers, at most half a second old."""
-    return _asker.ask()
+    """The state of groups and workers, at most half a second old, as far as they are seen."""
+    state = _asker.ask()
+    return state if visible.sees_all() else _seen(state)
+
+
+def _seen(state: BusState) -> BusState:
+    groups = {key: one for key, one in state.groups.items() if visible.sees(one.topic)}
+    names = {one.group for one in groups.values()}
+    workers = [
+        msgspec.structs.replace(worker, groups=[group for group in worker.groups if group in names])
+        for worker in state.workers
+        if names.intersection(worker.groups)
+    ]
+    return msgspec.structs.replace(state, groups=groups, workers=workers)
 
 
 def ask(operation: Callable[[str], Operation[T]]) -> T | None:
@@ -133,6 +146,7 @@ def bus_streams() -> BusStreams:
     streams = ask(lambda prefix: inspect.streams(prefix, partitions)) if partitions else None
     if not streams:
         return BusStreams()
+    streams = [stream for stream in streams if visible.sees(stream.topic)]
     longest = sorted(streams, key=lambda stream: -stream.events)[:MEASURED]
     names = [(stream.topic, stream.partition) for stream in longest]
     sizes = ask(lambda prefix: inspect.memory(prefix, names)) or [None] * len(names)

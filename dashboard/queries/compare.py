@@ -14,6 +14,7 @@ import msgspec
 
 from dashboard.models import event_pk, partition_of
 from dashboard.queries.event import readable
+from dashboard.queries.lag import partitions
 from dashboard.record.rows import MAX_PAYLOAD
 from dashboard.sql import rows, rows_in
 
@@ -23,7 +24,7 @@ NOTABLE_MS: Final = 20  # a lane that took so much longer or shorter, and half a
 NOTABLE_TIMES: Final = 1.5
 CANDIDATES: Final = 200
 ASKED: Final = 20  # traces of which it is asked whether they went well
-_PAYLOADS: Final = "SELECT event_id, payload, size FROM dashboard_event WHERE event_id IN (…) ORDER BY id"
+_PAYLOADS: Final = "SELECT id, event_id, payload, size FROM dashboard_event WHERE event_id IN (…) ORDER BY id"
 _PLACE: Final = "SELECT id FROM dashboard_event WHERE event_id = %s ORDER BY id DESC LIMIT 1"
 _BEFORE: Final = (
     "SELECT correlation_id, at_ms FROM (SELECT correlation_id, at_ms, cause_id, type, id FROM dashboard_event"
@@ -64,7 +65,10 @@ def ids(left: Row, right: Row) -> list[str]:
 def payloads(event_ids: Sequence[str]) -> dict[str, Any]:
     """Data by event id, of those whose data is JSON and was kept whole."""
     found = {}
+    places = {place.id for place in partitions().values()}
     for row in rows_in(_PAYLOADS, event_ids):
+        if partition_of(row["id"]) not in places:
+            continue
         value, text = readable(bytes(row["payload"]), is_whole=row["size"] <= MAX_PAYLOAD)
         if value is not None or text == "null":
             found[row["event_id"]] = value
@@ -77,6 +81,8 @@ def earlier(root: Row, correlation_id: str) -> list[dict[str, Any]]:
     if not place:
         return []
     pk = place[0]["id"]
+    if partition_of(pk) not in {known.id for known in partitions().values()}:
+        return []
     least = event_pk(partition_of(pk), 0)
     ends = [pk, least, CANDIDATES, root["type"], correlation_id]
     same_key = rows(_BY_KEY, [root["key"], *ends]) if root["key"] else []

@@ -38,10 +38,11 @@ def event(event_id: str) -> dict[str, Any] | None:
     `is_repeated`: other events have the same id.
     """
     found = rows(_ONE.replace("{columns}", EVENT_COLUMNS), [clean(event_id)])
+    around = Surroundings({row["partition_id"] for row in found})
+    found = [row for row in found if row["partition_id"] in around.partitions]
     if not found:
         return None
     row = found[0]
-    around = Surroundings([row["partition_id"]])
     recorded = happened([row["id"]], with_attempts=False).get(row["id"], {})
     lanes = around.lanes_of(row, _with_attempts(row["id"], recorded))
     with_versions([attempt for lane in lanes for attempt in lane["attempts"]])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from dashboard import visible
 from dashboard.queries.bus_state import bus_state
 from dashboard.queries.lag import partitions
 from dashboard.queries.language import QueryInvalid, parse, quoted
@@ -47,7 +48,7 @@ def topics_like(text: str) -> list[str]:
 
 def groups_like(text: str) -> list[tuple[str, str]]:
     """(group, topic) where the group's name holds `text`."""
-    known = {(row["group"], row["topic"]) for row in rows(_GROUPS)}
+    known = {(row["group"], row["topic"]) for row in rows(_GROUPS) if visible.sees(row["topic"])}
     known |= {(state.group, state.topic) for state in bus_state().groups.values()}
     names = _like(text, {group for group, _ in known})
     return sorted((pair for pair in known if pair[0] in names), key=lambda pair: (names.index(pair[0]), pair[1]))

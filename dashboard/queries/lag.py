@@ -13,6 +13,7 @@ import msgspec
 
 from bus.event import entry_ms
 from bus.inspect import GroupState
+from dashboard import visible
 from dashboard.models import GHOSTS_FROM, NUMBER_BITS, event_pk
 from dashboard.record.spans import Span, count_between, forgotten_at, step
 from dashboard.record.subscriptions import order_of
@@ -64,12 +65,12 @@ class Lag(NamedTuple):
 
 
 def partitions(topic: str | None = None) -> dict[tuple[str, int], PartitionRow]:
-    """Recorded partitions, of one topic or all."""
+    """Recorded partitions, of one topic or all, as far as they are seen."""
     forgotten: dict[int, list[Span]] = defaultdict(list)
     for row in rows(_REWINDS):
         forgotten[row.pop("partition_id")].append(Span(**row))
     found = (PartitionRow(**row, forgotten=tuple(forgotten[row["id"]])) for row in rows(_PARTITIONS))
-    return {(row.topic, row.number): row for row in found if topic is None or row.topic == topic}
+    return {(row.topic, row.number): row for row in found if topic in (None, row.topic) and visible.sees(row.topic)}
 
 
 def lags(

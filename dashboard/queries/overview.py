@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from bus.inspect import GroupState
 from bus.journal import Step
+from dashboard import visible
 from dashboard.queries.bus_state import BusState, bus_state
 from dashboard.queries.lag import Lag, PartitionRow, lags, partitions
 from dashboard.queries.lanes import error_line
@@ -84,7 +85,7 @@ def group_rows(
     for group_state in state.groups.values():
         states[group_state.topic, group_state.group].append(group_state)
     if not state.available:
-        states.update({(row["topic"], row["group"]): [] for row in rows(_SUBSCRIBED)})
+        states.update({(row["topic"], row["group"]): [] for row in rows(_SUBSCRIBED) if visible.sees(row["topic"])})
     return [
         _group_row(topic, group, states[topic, group], found, state.workers_alive(group), counts, now_ms)
         for topic, group in sorted(states, key=lambda key: (key[1], key[0]))
@@ -160,19 +161,26 @@ def _edges(counts: Rates, now_ms: int) -> dict[str, list[dict[str, Any]]]:
     edges: dict[str, list[dict[str, Any]]] = {"sources": [], "publishes": []}
     for row in rows(_TOTALS, [MAX_EDGES]):
         series = Series(row["kind"], row["who"], row["topic"])
+        if not visible.sees(series.topic):
+            continue
         edge = {"topic": series.topic, "rate": counts.rate(series, now_ms), "total": row["count"]}
         if series.kind == rates.SOURCE:
             edges["sources"].append({"source": series.who, **edge})
         else:
             from_topic, _, group = series.who.partition("/")
+            if not visible.sees(from_topic):
+                continue
             edges["publishes"].append({"group": group, "from_topic": from_topic, **edge})
     return edges
 
 
 def _recent(places: Mapping[int, PartitionRow]) -> list[dict[str, Any]]:
     """What happened last that somebody may want to know, newest first."""
-    happenings = [_failure(row, places) for row in rows(_ATTEMPTS, [MAX_RECENT])]
+    most = MAX_RECENT if visible.sees_all() else 10 * MAX_RECENT
+    happenings = [_failure(row, places) for row in rows(_ATTEMPTS, [most])]
     happenings += _subscriptions(rows(_SUBSCRIPTIONS, [10 * MAX_RECENT]), places)
+    if not visible.sees_all():
+        happenings = [happening for happening in happenings if visible.sees(happening["topic"])]
     return sorted(happenings, key=lambda happening: -happening["at_ms"])[:MAX_RECENT]
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from dashboard import visible
 from dashboard.models import GHOSTS_FROM, event_pk
 from dashboard.queries.facts import printable
 from dashboard.queries.lag import partitions
@@ -38,7 +39,8 @@ Seen = dict[str, list[Scalar]]
 
 def seen(field: str, topic: str | None) -> Seen:
     """Values by path, such as `items[*].sku`: the paths that most of the newest events have come first."""
-    newest = sorted(partitions(topic).values(), key=lambda place: -place.newest_ms)[:PARTITIONS]
+    places = (place for place in partitions(topic).values() if visible.sees_payloads(place.topic))
+    newest = sorted(places, key=lambda place: -place.newest_ms)[:PARTITIONS]
     found: dict[str, list[Scalar]] = defaultdict(list)
     counts: dict[str, int] = defaultdict(int)
     for place in newest:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from django.utils.dateparse import parse_datetime
 from django.utils.timezone import is_naive, make_aware
 
+from dashboard import visible
 from dashboard.queries.lag import PartitionRow
 from dashboard.record.spans import count_between
 from dashboard.sql import rows
@@ -26,6 +27,8 @@ def projections(places: Mapping[tuple[str, int], PartitionRow]) -> list[dict[str
     """
     grouped: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for row in rows(_PLACES):
+        if not visible.sees(row["topic"]):
+            continue
         grouped.setdefault((row["name"], row["version"]), []).append(row)
     live: dict[str, int] = {}
     for (name, version), some in grouped.items():

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from dashboard import visible
 from dashboard.queries.facts import histories
 from dashboard.queries.findings import recordings
 from dashboard.record.histogram import quantile
@@ -72,7 +73,7 @@ def series(topic: str, group: str, name: str = USUAL, *, now_ms: int | None = No
     Each list has a value for each of `at_ms`. Rates are a second; durations in ms. `types`: sums of the whole range.
     """
     now_ms = int(time.time() * 1000) if now_ms is None else now_ms
-    newest_ms = {row["id"]: row["newest_ms"] for row in rows(_PARTITIONS, [topic])}
+    newest_ms = {row["id"]: row["newest_ms"] for row in rows(_PARTITIONS, visible.of([topic]) or [""])}
     pids = list(newest_ms)
     if not pids:
         return None

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from msgspec.json import encode
 
+from dashboard import visible
 from dashboard.queries.bus_state import bus_state
 from dashboard.queries.fields import FIELDS, Kind
 from dashboard.queries.lag import partitions
@@ -27,7 +28,10 @@ DATA: Final = frozenset(field.name for field in FIELDS.values() if field.kind is
 _TOPIC: Final = re.compile(r"(?:^|\s)topic[:=]([A-Za-z0-9._-]+)(?=\s|\Z)")
 _TIMES: Final = (("15m", "15 minutes"), ("1h", "an hour"), ("24h", "a day"), ("7d", "a week"))
 _VERSIONS: Final = "SELECT version FROM dashboard_workerversion GROUP BY version ORDER BY MAX(since_ms) DESC LIMIT 20"
-_GROUPS: Final = 'SELECT DISTINCT "group" AS value FROM dashboard_subscription ORDER BY "group" LIMIT 500'
+_GROUPS: Final = (
+    'SELECT DISTINCT s."group" AS value, p.topic FROM dashboard_subscription s'
+    ' JOIN dashboard_partition p ON p.id = s.partition_id ORDER BY s."group" LIMIT 500'
+)
 # From one value to the next through the index: as many steps as suggestions, however many events have each.
 _NEXT: Final = {
     "type": "SELECT type AS value FROM dashboard_event WHERE type {order} %s ORDER BY type LIMIT 1",
@@ -136,11 +140,14 @@ def _values(name: str, typed: str, end: int) -> list[Suggestion]:
 
 def _known(name: str, prefix: str) -> Sequence[str]:
     if name in _NEXT:
+        if not visible.sees_all():
+            return ()  # the index that is walked knows no topics
         return _by_prefix(name, prefix) if prefix or name != "key" else ()
     if name == "topic":
         return sorted({place.topic for place in partitions().values()})
     if name == "group":
-        return sorted({row["value"] for row in rows(_GROUPS)} | {group.group for group in bus_state().groups.values()})
+        subscribed = {row["value"] for row in rows(_GROUPS) if visible.sees(row["topic"])}
+        return sorted(subscribed | {group.group for group in bus_state().groups.values()})
     if name == "worker":
         return sorted({worker.id.partition("#")[0] for worker in bus_state().workers})
     if name == "version":

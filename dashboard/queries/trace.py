@@ -39,8 +39,12 @@ def trace(correlation_id: str) -> dict[str, Any] | None:
     of = len(events)
     if of > MAX_EVENTS:
         of = rows(_COUNT, [wanted, MAX_COUNTED])[0]["n"]
-    shown = in_causal_order(events[:MAX_EVENTS])
-    around = Surroundings({event["partition_id"] for event in shown})
+    around = Surroundings({event["partition_id"] for event in events})
+    seen = [event for event in events if event["partition_id"] in around.partitions]
+    if not seen:
+        return None
+    of = of if len(seen) == len(events) else len(seen)
+    shown = in_causal_order(seen[:MAX_EVENTS])
     recorded = happened([event["id"] for event in shown])
     lanes = {event["id"]: around.lanes_of(event, recorded.get(event["id"], {})) for event in shown}
     described = [describe(event, around.partitions[event["partition_id"]], lanes[event["id"]]) for event in shown]

@@ -75,6 +75,7 @@ def plan(who: str, asked: Asked) -> Replay:
 
 def confirm(actor: Actor, replay: Replay, terms: Terms) -> Replay:
     """Start it. Raises `Forbidden` or `ReplayInvalid`."""
+    audit.admit(actor, _wanted(replay, Deed.REPLAY, terms.reason))
     if not 1 <= terms.pace <= MAX_PACE:
         raise ReplayInvalid(f"expected a pace from 1 to {MAX_PACE:,} letters a second, got {terms.pace}")
     known = counts(replay)
@@ -115,6 +116,7 @@ def cancel(actor: Actor, replay: Replay, reason: str = "") -> Replay:
 
 def go_on(actor: Actor, replay: Replay, reason: str = "") -> Replay:
     """Replay the rest of one that stopped after its canary, or was cancelled. Raises `Forbidden` or `ReplayInvalid`."""
+    audit.admit(actor, _wanted(replay, Deed.RESUME_REPLAY, reason, parent=replay.action))
     if replay.stage not in (Stage.STOPPED, Stage.CANCELLED) or not replay.left:
         raise ReplayInvalid(f"expected a replay that ended early, replay {replay.pk} is {replay.stage}")
     record_end(replay)

@@ -14,6 +14,7 @@ import msgspec
 from django.db import connection
 
 from bus.errors import BusError
+from dashboard import visible
 from dashboard.models import NUMBER_BITS, event_pk
 from dashboard.queries.lag import PartitionRow, partitions
 from dashboard.queries.language import Query, Term, Value, parse
@@ -128,7 +129,8 @@ def _places(topic: str) -> list[PartitionRow]:
 def _chosen(replay: Replay, chosen: Sequence[tuple[int, str]]) -> Iterator[int]:
     wanted = set(chosen)
     found = rows_in(_CHOSEN.format("e.id"), sorted({pk for pk, _ in wanted}))
-    yield _add(replay, 0, [row for row in found if (row["event_id"], row["group"]) in wanted])
+    seen = [row for row in found if visible.sees(row["topic"])]
+    yield _add(replay, 0, [row for row in seen if (row["event_id"], row["group"]) in wanted])
 
 
 def _searched(replay: Replay, asked: Asked) -> Iterator[int]:

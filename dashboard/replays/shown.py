@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from dashboard import visible
 from dashboard.models import NUMBER_BITS
 from dashboard.queries.bus_state import bus_state
 from dashboard.queries.facts import preview
@@ -48,7 +49,7 @@ _OF_DELIVERY: Final = (
 
 def replays(*, before: int | None = None, limit: int = PER_PAGE) -> dict[str, Any]:
     """Confirmed replays, newest first. `next`: give it as `before` for the following page."""
-    found = Replay.objects.select_related("action").exclude(stage__in=(Stage.PLANNING, Stage.PLANNED))
+    found = seen().exclude(stage__in=(Stage.PLANNING, Stage.PLANNED))
     if before is not None:
         found = found.filter(pk__lt=before)
     listed = list(found.order_by("-pk")[: limit + 1])
@@ -61,14 +62,14 @@ def replays(*, before: int | None = None, limit: int = PER_PAGE) -> dict[str, An
 def in_hand() -> list[dict[str, Any]]:
     """Replays that run, and those that ended within the last minutes, newest first."""
     since = int(time.time() * 1000) - RECENT_MS
-    running = Replay.objects.select_related("action").filter(stage=Stage.RUNNING).order_by("-pk")[:5]
-    ended = Replay.objects.select_related("action").filter(ended_ms__gte=since).order_by("-pk")[:5]
+    running = seen().filter(stage=Stage.RUNNING).order_by("-pk")[:5]
+    ended = seen().filter(ended_ms__gte=since).order_by("-pk")[:5]
     return [told(replay) for replay in sorted({*running, *ended}, key=lambda one: -one.pk)][:5]
 
 
 def replay(pk: int) -> dict[str, Any] | None:
     """One replay with all that is known of it; None when there is none, or when its plan is not complete."""
-    found = Replay.objects.select_related("action").filter(pk=pk).exclude(stage=Stage.PLANNING).first()
+    found = seen().filter(pk=pk).exclude(stage=Stage.PLANNING).first()
     if found is None:
         return None
     counts = desk.counts(found)
@@ -79,6 +80,14 @@ def replay(pk: int) -> dict[str, Any] | None:
         "retrying": rows(_RETRYING, [pk])[0]["count"] if found.waiting else 0,
         "hindrances": _hindrances(found) if found.stage == Stage.RUNNING else [],
     }
+
+
+def seen() -> Any:
+    """Replays of topics that are seen; what is of several topics is for who sees all."""
+    found = Replay.objects.select_related("action")
+    if visible.sees_all():
+        return found
+    return found.filter(topic__in=visible.of(Replay.objects.values_list("topic", flat=True).distinct()))
 
 
 def told(replay: Replay) -> dict[str, Any]:

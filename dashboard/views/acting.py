@@ -21,7 +21,7 @@ from dashboard.actions.acting import act as do
 from dashboard.actions.acting import deed_of, propose, revealed
 from dashboard.actions.audit import Actor, Forbidden
 from dashboard.actions.plan import Asked, Unclear
-from dashboard.actions.roles import Deed, may
+from dashboard.actions.roles import Deed, may, may_somewhere
 
 
 @never_cache
@@ -48,7 +48,8 @@ def _asked(request: HttpRequest, deed: Deed, asked: Asked) -> HttpResponse:
         if deed is Deed.PUBLISH:
             return _form(request, asked, trouble=str(error))
         told = {"deed": deed, "trouble": str(error), "back": back}
-        return render(request, _template(request, "trouble"), told, status=400)
+        status = 400 if request.method != "POST" or may_somewhere(request.user, deed).allowed else 403
+        return render(request, _template(request, "trouble"), told, status=status)
     said = {name: asked.get(name) for name in ("topic", "type", "key", "data")}
     context: dict[str, Any] = {**proposal._asdict(), "deed": deed, "back": back, "said": said}
     return render(request, _template(request, "confirm"), context)

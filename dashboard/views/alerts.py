@@ -13,10 +13,12 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from bus.errors import BusError, one_line
+from dashboard import visible
 from dashboard.actions.audit import Actor, Forbidden
 from dashboard.alerts import desk, shown
 from dashboard.alerts.models import Alert, AlertRule, Stage
 from dashboard.alerts.rules import KINDS, LINKS, SEVERITIES, USUAL
+from dashboard.views.pacing import paced
 
 LOOKS: Final = {  # stage → look and word
     "raised": ("dead", "Raised"),
@@ -46,10 +48,11 @@ def alert(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @require_POST
+@paced
 def act(request: HttpRequest, pk: int, word: str) -> HttpResponse:
     """Acknowledge, snooze or clear."""
     found = Alert.objects.exclude(stage=Stage.PENDING).filter(pk=pk).select_related("rule").first()
-    if found is None:
+    if found is None or not visible.sees(found.topic):
         raise Http404(f"no alert {pk}")
     reason, snooze = request.POST.get("reason", "").strip(), request.POST.get("for", "")
     try:
@@ -61,10 +64,11 @@ def act(request: HttpRequest, pk: int, word: str) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
+@paced
 def rule(request: HttpRequest, pk: int | None = None) -> HttpResponse:
     """The form of a rule, new or not; POST saves, switches or removes."""
     found = AlertRule.objects.filter(pk=pk, removed_ms=None).first() if pk is not None else None
-    if pk is not None and found is None:
+    if pk is not None and (found is None or not shown.sees_rule(found)):
         raise Http404(f"no rule {pk}")
     if request.method != "POST":
         return _form(request, found, _said(request, found))

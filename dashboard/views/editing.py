@@ -17,19 +17,24 @@ from bus import control
 from bus.errors import BusError, one_line
 from bus.event import new_id
 from bus.streams import connect
+from dashboard import visible
 from dashboard.actions.audit import Actor, Forbidden
-from dashboard.actions.roles import Deed, may
+from dashboard.actions.roles import Deed, Verdict, may, may_somewhere
 from dashboard.replays import editing
+from dashboard.replays.desk import ReplayInvalid
 from dashboard.replays.editing import Opened
+from dashboard.views.pacing import paced
 
 
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
+@paced
 def edit(request: HttpRequest) -> HttpResponse:
     """GET shows the form; a POST the difference; a POST that confirms it publishes."""
     said = request.POST if request.method == "POST" else request.GET
     event_id, group = said.get("event", "")[:600], said.get("group", "")[:200]
     try:
+        _check(may_somewhere(request.user, Deed.EDIT_REPLAY))
         was = _opened(request, event_id, group)
     except BusError as error:
         return _trouble(request, error, {"event": event_id, "group": group})
@@ -53,10 +58,16 @@ def _opened(request: HttpRequest, event_id: str, group: str) -> Opened:
         was = editing.opened(client, event_id, group)
     finally:
         client.close()
+    if not visible.sees(was.letter.event.topic):
+        raise ReplayInvalid(f"expected a dead letter of {group[:80]}, this event has none")
     for deed in (Deed.SEE_PAYLOADS, Deed.EDIT_REPLAY):
-        if not (verdict := may(request.user, deed, was.letter.event.topic)).allowed:
-            raise Forbidden(f"not allowed: {verdict.reason}")
+        _check(may(request.user, deed, was.letter.event.topic))
     return was
+
+
+def _check(verdict: Verdict) -> None:
+    if not verdict.allowed:
+        raise Forbidden(f"not allowed: {verdict.reason}")
 
 
 def _done(request: HttpRequest, was: Opened, text: str) -> HttpResponse:

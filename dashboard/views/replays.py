@@ -13,12 +13,13 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from bus.errors import BusError, one_line
-from dashboard.actions.audit import Actor, Forbidden
+from dashboard.actions.audit import Actor, Forbidden, Wanted, admit
 from dashboard.actions.roles import Deed, may
 from dashboard.replays import desk, shown
 from dashboard.replays.desk import Terms
 from dashboard.replays.models import Replay
 from dashboard.replays.plan import Asked, PlanInvalid
+from dashboard.views.pacing import paced
 
 PACES: Final = (10, 50, 200, 1_000)
 WORDS: Final = {  # of a letter's fate: on the plan's and the replay's tabs
@@ -47,9 +48,11 @@ def replays(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
+@paced
 def plan(request: HttpRequest) -> HttpResponse:
     """Freeze the list that is asked for, and show it."""
     try:
+        admit(_actor(request), Wanted(Deed.REPLAY))
         asked = asked_of(request)
         verdict = may(request.user, Deed.REPLAY, asked.topic)
         if not verdict.allowed:
@@ -93,6 +96,7 @@ def body(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @require_POST
+@paced
 def confirm(request: HttpRequest, pk: int) -> HttpResponse:
     """Start it."""
     pace = request.POST.get("pace", "")
@@ -106,26 +110,32 @@ def confirm(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @require_POST
+@paced
 def cancel(request: HttpRequest, pk: int) -> HttpResponse:
     """Hand back nothing more."""
     return _acted(request, pk, lambda actor, one: desk.cancel(actor, one, request.POST.get("reason", "").strip()))
 
 
 @require_POST
+@paced
 def go_on(request: HttpRequest, pk: int) -> HttpResponse:
     """Replay the rest of one that ended early."""
     return _acted(request, pk, lambda actor, one: desk.go_on(actor, one, request.POST.get("reason", "").strip()))
 
 
 def _acted(request: HttpRequest, pk: int, act: Callable[[Actor, Replay], Replay]) -> HttpResponse:
-    found = Replay.objects.filter(pk=pk).first()
+    found: Replay | None = shown.seen().filter(pk=pk).first()
     if found is None:
         raise Http404(f"no replay {pk}")
     try:
-        act(Actor(request.user.get_username(), "page", request.user), found)
+        act(_actor(request), found)
     except BusError as error:
         return _refused(request, error, pk)
     return redirect("replay", pk)
+
+
+def _actor(request: HttpRequest) -> Actor:
+    return Actor(request.user.get_username(), "page", request.user)
 
 
 def _refused(request: HttpRequest, error: BusError, pk: int | None = None) -> HttpResponse:

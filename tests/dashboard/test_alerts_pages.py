@@ -151,3 +151,27 @@ def test_the_api_tells_and_acts(operator: Browser, settings: Any) -> None:
     assert operator.post(f"{path}/explode", {}, content_type="application/json").status_code == 400
     assert operator.post(f"{path}/clear", "[1]", content_type="application/json").status_code == 400
     assert operator.get("/api/alerts/999").status_code == 404
+
+
+def test_rules_are_made_changed_muted_and_removed_over_the_api(operator: Browser) -> None:
+    AlertRule.objects.all().delete()
+    said = {"name": "late", "kind": "lag", "threshold": 5, "topic": "orders", "reason": "we saw it late"}
+    made = operator.post("/api/alerts/rules", said, content_type="application/json")
+    assert made.status_code == 201
+    content = OPENAPI["paths"]["/alerts/rules"]["post"]["responses"]["201"]["content"]["application/json"]
+    assert list(faults(made.json(), content["schema"], OPENAPI)) == []
+    assert (made.json()["threshold"], made.json()["severity"]) == (5, "warning"), "what was not said is as usual"
+    where = f"/api/alerts/rules/{made.json()['id']}"
+    one, act = "/alerts/rules/{pk}", "/alerts/rules/{pk}/{word}"
+    assert [rule["name"] for rule in described(operator, "/alerts/rules", "/api/alerts/rules")["rules"]] == ["late"]
+    changed = described(operator, one, where, {"threshold": 7})
+    assert (changed["threshold"], changed["name"], changed["topic"]) == (7, "late", "orders")
+    assert described(operator, act, f"{where}/mute", {"reason": "at night"})["enabled"] is False
+    assert described(operator, act, f"{where}/unmute", {})["enabled"] is True
+    for wrong in ({"threshold": "many"}, {"colour": "red"}, [1], {"kind": "none"}):
+        assert operator.post(where, wrong, content_type="application/json").status_code == 400
+    assert operator.post(f"{where}/explode", {}, content_type="application/json").status_code == 404
+    described(operator, act, f"{where}/remove", {})
+    assert operator.get(where).status_code == 404
+    told = list(Action.objects.filter(deed="alert", result="done").order_by("pk").values_list("reason", flat=True))
+    assert told == ["we saw it late", "", "at night", "", ""]

@@ -224,7 +224,7 @@ def test_no_table_and_no_row_of_the_live_page_holds_a_planted_secret(db: None, d
     assert event.entry in stored
     assert CANARY not in stored
     assert Stored.objects.get().size == len(raw)
-    row = row_of(Event(**{name: getattr(event, name) for name in Event.__struct_fields__}), {}, {})
+    row = row_of(Event(**{name: getattr(event, name) for name in Event.__struct_fields__}), {}, {}, with_data=True)
     assert CANARY not in repr(row) + render_row(row)
 
 

@@ -158,7 +158,12 @@ def test_steps_say_how_many_attempts_there_are() -> None:
 
 
 def test_a_row_holds_nothing_that_a_frame_cannot_carry() -> None:
-    row = row_of(event(1, id="\ud800", key="\x00", type="\udfff", source="s" * 9_000, raw=b"\xff" * 900), EVERYBODY, {})
+    row = row_of(
+        event(1, id="\ud800", key="\x00", type="\udfff", source="s" * 9_000, raw=b"\xff" * 900),
+        EVERYBODY,
+        {},
+        with_data=True,
+    )
     text = TailFrame("orders", "", rows={"r": str(row)}).text(1)
     assert json.loads(text)["rows"]
     assert len(row["source"]) == 512
