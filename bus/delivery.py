@@ -216,13 +216,16 @@ def _shown_frame(frame: FrameType, line: int, path: str) -> str:
 
 
 def without_details(message: str) -> str:
-    """An error's message as its fingerprint sees it: without numbers, ids and quoted values."""
+    """An error's message without numbers, ids and quoted values: what errors alike have in common."""
     plain = re.sub(r"'[^']*'|\"[^\"]*\"", "'…'", message[:500])
     return re.sub(r"[0-9a-f]{8}-[0-9a-f-]{20,40}|\b[0-9a-f]{16,}\b|\d+", "#", plain)
 
 
 def _fingerprint(name: str, message: str, frame: str) -> str:
-    """Same class, same place, same message but for its details: the same error."""
-    plain = without_details(message)
+    """Same class at the same line of one's own code: the same error, whatever it names. Without a line, by its message.
+
+    The line counts by its text and function, not its number: what moved down is still the same line.
+    """
     place = re.sub(r":\d+ in ", " in ", frame)
+    plain = "" if place else without_details(message)
     return hashlib.blake2b(f"{name}\0{plain}\0{place}".encode(), digest_size=6).hexdigest()

@@ -32,6 +32,7 @@ class GroupState(msgspec.Struct, frozen=True, kw_only=True):
     pending: int
     due: int = 0
     dead: int = 0
+    discarded: int = 0
     oldest_pending: str = ""
     held: tuple[tuple[str, int], ...] = ()
     paused_by: str = ""
@@ -158,10 +159,11 @@ def details(prefix: str, found: Sequence[tuple[Partition, dict[str, Any]]]) -> O
             (b"XLEN", keys.dead(name)),
             (b"XPENDING", keys.events, name.encode()),
             (b"HMGET", keys.meta, b"paused:" + name.encode(), b"hold:" + name.encode()),
+            (b"XLEN", keys.discarded(name)),
         ]
 
     def parse(replies: list[Any]) -> list[GroupState]:
-        return [_state(partition, row, replies[4 * i : 4 * i + 4]) for i, (partition, row) in enumerate(found)]
+        return [_state(partition, row, replies[5 * i : 5 * i + 5]) for i, (partition, row) in enumerate(found)]
 
     return Operation(commands or [(b"PING",)], parse, tolerated={"NOGROUP": None})
 
@@ -308,6 +310,7 @@ def _state(partition: Partition, row: dict[str, Any], replies: list[Any]) -> Gro
         pending=int(pending[0]),
         due=int(replies[0]),
         dead=int(replies[1]),
+        discarded=int(replies[4]),
         oldest_pending=pending[1].decode() if pending[1] else "",
         held=_held(owners),
         paused_by=(paused or b"").decode("utf-8", "replace"),

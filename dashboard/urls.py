@@ -63,6 +63,7 @@ urlpatterns = [
     path("alerts/rules/new/", alerts.rule, name="rule-new"),
     path("alerts/rules/<int:pk>/", alerts.rule, name="rule"),
     path("alerts/<int:pk>/", alerts.alert, name="alert"),
+    path("alerts/<int:pk>/body/", alerts.alert_body, name="alert-body"),
     path("alerts/<int:pk>/<slug:word>/", alerts.act, name="alert-act"),
     path("act/<slug:deed>/", acting.act, name="act"),
     path("search/", searching.search, name="search"),

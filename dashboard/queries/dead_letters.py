@@ -19,12 +19,14 @@ from dashboard.sql import rows, rows_in
 MAX_SEARCHED: Final = 20_000
 MAX_KINDS: Final = 50
 MAX_VERSIONS: Final = 20
+MAX_MESSAGES: Final = 3  # beside the newest, of letters that failed at one line and say different things
 TOGETHER: Final = 50  # partitions of one query
 _LAST_NUMBER: Final = (1 << NUMBER_BITS) - 1
 # The condition of the index of trouble, word for word. A letter without a fingerprint is told by its error.
 _KINDS: Final = (
     'SELECT kind, "group", worker, COUNT(*) AS count, MIN(settled_ms) AS first_ms, MAX(settled_ms) AS last_ms,'
-    ' MAX(event_id) AS example FROM (SELECT event_id, "group", worker, settled_ms,'
+    " MAX(event_id) AS example, MIN(error) AS first_error, MAX(error) AS last_error"
+    ' FROM (SELECT event_id, "group", worker, settled_ms, error,'
     " CASE WHEN fingerprint = '' THEN error ELSE fingerprint END AS kind"
     " FROM dashboard_delivery WHERE NOT (state = 'succeeded') AND state = 'dead' AND event_id > %s AND event_id < %s"
     ' ORDER BY event_id DESC LIMIT %s) AS newest WHERE settled_ms >= %s{narrowed} GROUP BY kind, "group", worker'
@@ -127,12 +129,14 @@ def _by_kind(found: Sequence[Mapping[str, Any]], places: Mapping[int, PartitionR
                 "groups": {},
                 "places": {},
                 "workers": {},
+                "messages": set(),
             },
         )
         kind["workers"][row["worker"]] = min(row["first_ms"], kind["workers"].get(row["worker"], row["first_ms"]))
         place = (places[row["example"] >> NUMBER_BITS].topic, row["group"])
         kind["places"][place] = kind["places"].get(place, 0) + row["count"]
         kind["count"] += row["count"]
+        kind["messages"] |= {row["first_error"], row["last_error"]}
         kind["first_ms"] = min(kind["first_ms"], row["first_ms"])
         kind["groups"][row["group"]] = kind["groups"].get(row["group"], 0) + row["count"]
         if row["last_ms"] >= kind["last_ms"]:
@@ -152,6 +156,7 @@ def _add_examples(kinds: Sequence[dict[str, Any]], places: Mapping[int, Partitio
             {"topic": topic, "group": name, "count": count} for (topic, name), count in sorted(kind["places"].items())
         ]
         kind["error"], kind["frame"] = error.get("error", ""), error.get("frame") or ""
+        kind["messages"] = sorted(kind["messages"] - {kind["error"], ""})[:MAX_MESSAGES]
         kind["example"] = event and {
             "id": event["event_id"],
             "correlation_id": event["correlation_id"],

@@ -15,6 +15,7 @@ from dashboard.record import rates
 from dashboard.record.rates import Rates, Series
 
 STEADY_PER_SECOND: Final = 0.05  # what changes by less stays as it is
+IN_FLIGHT: Final = 5  # events; so few say nothing about a trend
 MAX_DRAIN_SECONDS: Final = 30 * 86_400
 # How a group is, worst first.
 CONDITIONS: Final = ("stopped", "paused", "behind", "unknown", "dead", "retrying", "fine")
@@ -126,6 +127,11 @@ def is_behind(told: Mapping[str, Any]) -> bool:
     return (told["lag"] or 0) > BEHIND_LAG or (told["age_ms"] or 0) > BEHIND_MS
 
 
+def keeps_up(told: Mapping[str, Any]) -> bool:
+    """Whether what waits is only on its way: no more than two seconds' worth, as on the overview's map."""
+    return not is_behind(told) and told["lag"] <= max(IN_FLIGHT, told["rate"] * 2)
+
+
 def cause(told: Mapping[str, Any], now_ms: int, *, available: bool) -> str:
     """Why the group is where it is, in one sentence."""
     if not available:
@@ -161,8 +167,10 @@ def _pace(told: Mapping[str, Any]) -> str:
     comes = (
         "too many types to tell how many come" if told["coming_rate"] is None else f"{told['coming_rate']:.3g}/s come"
     )
+    if keeps_up(told):
+        return f"{comes}, {handled}: it keeps up."
     if told["trend"] > STEADY_PER_SECOND:
-        return f"{comes}, {handled}: it falls behind."
+        return f"{comes}, {handled}: {'it falls behind' if is_behind(told) else 'more and more wait'}."
     if told["trend"] < -STEADY_PER_SECOND:
         return f"{comes}, {handled}: it catches up."
     return f"{comes}, {handled}: it stays as far behind."

@@ -125,6 +125,7 @@ def _group_row(
         "oldest_ms": min((one.oldest_ms for one in lag if one and one.oldest_ms is not None), default=None),
         "retrying": sum(state.due for state in states) if states else None,
         "dead": sum(state.dead for state in states) if states else None,
+        "discarded": sum(state.discarded for state in states) if states else None,
         "running": sum(count for state in states for _, count in state.held) if states else None,
         "paused_by": next((state.paused_by for state in states if state.paused_by), None),
         "rate": counts.rate(Series(rates.SETTLED, group, topic), now_ms),

@@ -17,6 +17,8 @@ from django.templatetags.static import static
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from dashboard.queries.groups import keeps_up
+
 register = template.Library()
 
 SPRITE: Final = "vendor/lucide-1.62.0-cut.svg"
@@ -157,6 +159,14 @@ def rate(value: float | None) -> str:
 
 
 @register.filter
+def failing(value: float | None) -> str:
+    """Failed attempts a second, to one decimal as rates are: `0`, `0.4/s`, `unknown`. As in static/js/words.js."""
+    if value is None:
+        return "unknown"
+    return rate(value) if value >= 0.05 else "0"
+
+
+@register.filter
 def size(value: int | None) -> str:
     """Bytes as people say them."""
     if value is None:
@@ -254,6 +264,8 @@ def over(group: Mapping[str, Any]) -> str:
     """When a group will have caught up: `in ~4 min`, `falls behind`."""
     if group["lag"] == 0:
         return "caught up"
+    if group["condition"] == "fine" and keeps_up(group):
+        return "keeping up"
     if group["drain_seconds"] is not None:
         return f"in ~{_roughly(group['drain_seconds'])}"
     if group["paused_by"] is not None:
@@ -262,7 +274,8 @@ def over(group: Mapping[str, Any]) -> str:
         return "–"  # the rest is in hand
     if group["trend"] is None:
         return "unknown"
-    return "falls behind" if group["trend"] >= 0.05 else "not so soon"
+    falls = "falls behind" if group["condition"] != "fine" else "not yet"
+    return falls if group["trend"] >= 0.05 else "not so soon"
 
 
 def _roughly(seconds: int) -> str:

@@ -47,6 +47,12 @@ def alert(request: HttpRequest, pk: int) -> HttpResponse:
     return _page(request, pk)
 
 
+@require_safe
+def alert_body(request: HttpRequest, pk: int) -> HttpResponse:
+    """What the page of one alert shows again, for the page itself."""
+    return _page(request, pk, template="alerts/_detail.html")
+
+
 @require_POST
 @paced
 def act(request: HttpRequest, pk: int, word: str) -> HttpResponse:
@@ -134,12 +140,14 @@ def _context(request: HttpRequest) -> dict[str, Any]:
     }
 
 
-def _page(request: HttpRequest, pk: int, *, refused: str = "", status: int = 200) -> HttpResponse:
+def _page(
+    request: HttpRequest, pk: int, *, refused: str = "", status: int = 200, template: str = "alerts/detail.html"
+) -> HttpResponse:
     found = shown.alert(pk) if pk < 2**63 else None
     if found is None:
         raise Http404(f"no alert {pk}")
     context = {"alert": _looked(request, found), "snoozes": desk.SNOOZES, "refused": refused}
-    return render(request, "alerts/detail.html", context, status=status)
+    return render(request, template, context, status=status)
 
 
 def _looked(request: HttpRequest, alert: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_safe
 from dashboard import queries
 from dashboard.queries.series import RANGES, USUAL
 
+LEAST_POINTS: Final = 12  # fewer would make the first minute of a group a plain of two points
 WORDS: Final = {"15m": "15 min", "1h": "1 h", "24h": "24 h"}
 
 
@@ -86,6 +87,7 @@ def over_time(request: HttpRequest, topic: str, group: str) -> dict[str, Any]:
     name = request.GET.get("range", "")
     name = name if name in RANGES else USUAL
     found = queries.series(topic, group, name)
+    found = found and _since_first(found)
     return {
         "series": found,
         "range": name,
@@ -95,6 +97,15 @@ def over_time(request: HttpRequest, topic: str, group: str) -> dict[str, Any]:
         "heads": [line.head for plot in PLOTS for line in plot.lines],
         "points": _points(found) if found else [],
     }
+
+
+def _since_first(found: dict[str, Any]) -> dict[str, Any]:
+    """The series from its first point on: what began two minutes ago fills the width, not a sixth of it."""
+    values = [line for line in (found[one.name] for plot in PLOTS for one in plot.lines) if line]
+    first = min((at for line in values for at, value in enumerate(line) if value is not None), default=0)
+    first = max(0, min(first, len(found["at_ms"]) - LEAST_POINTS))
+    lines = {one.name for plot in PLOTS for one in plot.lines} | {"at_ms"}
+    return {**found, **{name: found[name][first:] for name in lines}}
 
 
 def _plot(plot: Plot, found: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,13 @@ Row = Mapping[str, Any]
 
 
 def copies(
-    event: Row, lane: Row | None, *, handlers: Sequence[str], url: str | None, prefix: str
+    event: Row,
+    lane: Row | None,
+    *,
+    handlers: Sequence[str],
+    url: str | None,
+    prefix: str,
+    site: str = "http://localhost",
 ) -> list[dict[str, str]]:
     """Name and text of each way to publish the event again; none where its data isn't JSON that was kept whole."""
     if event["data"] is None and event["data_text"].strip() != "null":
@@ -37,6 +43,7 @@ def copies(
         {"name": "pytest", "text": note + _test(event, lane, handlers)},
         {"name": "manage.py", "text": note + _command(event)},
         {"name": "redis-cli", "text": note + _xadd(event, url, prefix)},
+        {"name": "curl", "text": note + _curl(event, site)},
     ]
 
 
@@ -71,6 +78,18 @@ def _command(event: Row) -> str:
     key = ["--key", event["key"]] if event["key"] else []
     data = msgspec.json.encode(event["data"]).decode()
     return shlex.join(["python", "manage.py", "publish", *key, "--", event["topic"], event["type"], data]) + "\n"
+
+
+def _curl(event: Row, site: str) -> str:
+    """A request to this dashboard's API, with the token of whoever runs it; headers can't be given there."""
+    said = {name: event[name] for name in ("topic", "type", "key") if event[name]}
+    data = msgspec.json.encode(event["data"]).decode()
+    body = msgspec.json.encode({**said, "data": data, "reason": "published again by curl"}).decode()
+    lost = "# The API publishes without the event's headers.\n" if event["headers"] else ""
+    # The token is a variable of the shell, in double quotes: it never stands in the text that is copied.
+    bearer = '-H "Authorization: Bearer $FANLIGHT_TOKEN"'
+    how = shlex.join(["-H", "Content-Type: application/json", "--data-raw", body, f"{site}/api/actions/publish"])
+    return f"{lost}# FANLIGHT_TOKEN: a token of yours, from manage.py token\ncurl -sS --fail-with-body {bearer} {how}\n"
 
 
 def _xadd(event: Row, url: str | None, prefix: str) -> str:

@@ -5,7 +5,7 @@ Parses the request and shapes what `queries` answers; must not query by itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from shlex import join
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -83,11 +83,18 @@ def _shown(kind: Mapping[str, Any], asked: Mapping[str, str]) -> dict[str, Any]:
         "id": row_id(kind["fingerprint"]),
         "error_class": error_class,
         "message": without_details(message),
+        "others": _others(kind["messages"], without_details(message)),
         "topics": sorted({place["topic"] for place in kind["places"]}),
         "link": f"?{urlencode({**asked, 'error': kind['fingerprint']})}",
         "commands": commands[:MAX_COMMANDS],
         "more_commands": len(commands[MAX_COMMANDS:]),
     }
+
+
+def _others(messages: Iterable[str], shown: str) -> list[str]:
+    """What letters of the kind say beside the message that is shown, as far as it is something else."""
+    said = (without_details(error.partition(": ")[2]) for error in messages)
+    return [one for one in dict.fromkeys(said) if one and one != shown]
 
 
 def _replay(place: Mapping[str, Any], only: list[str]) -> str:

@@ -68,6 +68,7 @@ def searched(request: HttpRequest, *, topic: str | None = None, since: str = "")
         "text": text,
         "page": page,
         "error": error,
+        "examples": EXAMPLES,
         "is_later_page": bool(before),
         "older": urlencode({**({"q": text} if text else {}), **beside, "before": page["next"] or ""}),
         "without": _without(query) if not page["rows"] else [],

@@ -41,7 +41,7 @@ def trace(request: HttpRequest, correlation_id: str) -> HttpResponse:
     """The trace in four views over one selection; view and selection are in the address."""
     found = Sight(request.user).of(_trace(correlation_id))
     selected = _selected(found, request.GET)
-    detail = _detail(Sight(request.user), **selected)
+    detail = _detail(Sight(request.user), **selected, site=_site(request))
     context = {**_context(found, _view(request)), **_listed(found, request), **detail}
     return render(request, "traces/detail.html", context)
 
@@ -50,7 +50,7 @@ def trace(request: HttpRequest, correlation_id: str) -> HttpResponse:
 def panel(request: HttpRequest, correlation_id: str) -> HttpResponse:
     """The side panel for `?event=…&group=…`, as a fragment."""
     event_id, group = request.GET.get("event", ""), request.GET.get("group", "")
-    context = _detail(Sight(request.user), event=event_id, group=group)
+    context = _detail(Sight(request.user), event=event_id, group=group, site=_site(request))
     if context["detail"] is None or context["detail"]["correlation_id"] != correlation_id:
         return render(request, "traces/_panel_missing.html", {"event": event_id})
     return render(request, "traces/_panel.html", {**context, "tab": _view(request)})
@@ -162,16 +162,20 @@ def _selected(found: Mapping[str, Any], query: Mapping[str, str]) -> dict[str, s
     return {"event": found["events"][0]["id"], "group": ""}
 
 
-def _detail(sight: Sight, *, event: str, group: str) -> dict[str, Any]:
+def _detail(sight: Sight, *, event: str, group: str, site: str) -> dict[str, Any]:
     detail = sight.of(queries.event(event)) if event else None
     lanes = detail["lanes"] if detail else []
     lane = next((lane for lane in lanes if lane["group"] == group), None)
-    texts = _copies(detail, lane) if detail and not detail.get("payload_hidden") else []
+    texts = _copies(detail, lane, site) if detail and not detail.get("payload_hidden") else []
     return {"detail": detail, "lane": lane, "copies": texts, "chosen": {"event": event, "group": group if lane else ""}}
 
 
-def _copies(detail: Mapping[str, Any], lane: Mapping[str, Any] | None) -> list[dict[str, str]]:
+def _site(request: HttpRequest) -> str:
+    return f"{request.scheme}://{request.get_host()}"
+
+
+def _copies(detail: Mapping[str, Any], lane: Mapping[str, Any] | None, site: str) -> list[dict[str, str]]:
     config = bus.config()
     handlers = handlers_of(detail["topic"], lane["group"]) if lane else []
     url = config.url or server.address(config.data_folder)
-    return copies(detail, lane, handlers=handlers, url=url, prefix=config.prefix)
+    return copies(detail, lane, handlers=handlers, url=url, prefix=config.prefix, site=site)

@@ -2,11 +2,12 @@
 import { h, Keyed, set, svg } from "./dom.js";
 import { curve, curveBack, extent, FlowLayout } from "./flow-layout.js";
 import { makeCard, updateCard } from "./map-card.js";
-import { around, MAP, MAP_SHAPE, mapOf } from "./map-model.js";
+import { around, MAP, mapOf, mapShape } from "./map-model.js";
 
 class FlowMap extends HTMLElement {
   #columns = new Map();
-  #layout = new FlowLayout(MAP_SHAPE);
+  #layout = null;
+  #fitted = "";
   #focus = new URLSearchParams(location.search).get("focus");
 
   connectedCallback() {
@@ -20,6 +21,7 @@ class FlowMap extends HTMLElement {
     this.addEventListener("click", (click) => this.#click(click));
     this.addEventListener("keydown", (press) => press.key === "Escape" && this.#follow(null));
     this.addEventListener("pointerleave", () => this.#show());
+    new ResizeObserver(() => this.#show()).observe(this);
     this.page.addEventListener("overview", () => this.#show());
     this.page.addEventListener("click", (click) => {
       if (!click.target.closest("[data-unfollow]")) return;
@@ -36,6 +38,7 @@ class FlowMap extends HTMLElement {
     if (this.map && print !== this.print && this.matches(":hover")) return;
     this.map = fresh;
     this.print = print;
+    this.#fit(Math.max(...fresh.cards.map((card) => card.depth)));
     this.places = this.#layout.place(fresh.cards);
     const { width, height } = extent(this.places);
     this.scene.style.width = `${width + 2}px`;
@@ -43,6 +46,16 @@ class FlowMap extends HTMLElement {
     this.cardNodes.show(fresh.cards);
     this.edgeNodes.show(fresh.edges.map((edge) => this.#edge(edge)));
     this.#mark();
+  }
+
+  // Placed anew only when the number of columns or the room for them has changed.
+  #fit(columns) {
+    const style = getComputedStyle(this);
+    const room = this.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight) - 2;
+    const fitted = `${columns} ${room}`;
+    if (this.#layout && (fitted === this.#fitted || room <= 0)) return;
+    this.#fitted = fitted;
+    this.#layout = new FlowLayout(mapShape(columns, room));
   }
 
   #place(node, card) {

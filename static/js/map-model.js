@@ -7,6 +7,20 @@ const ALL = 0.98;
 const LAGGING = 100;
 const LATE_MS = 30_000;
 
+// The shape with which `columns` columns of topics fit into a width: narrower gaps first, then narrower cards. Where
+// even these don't fit, all are as usual and the map scrolls.
+export function mapShape(columns, width) {
+  const fits = (source, topic, gapX) => source + columns * (topic + gapX) <= width;
+  const narrow = [[MAP.source, MAP.topic, 28], [128, 224, 28], [112, 204, 24], [104, 184, 24]];
+  const [source, topic, gapX] = narrow.find((sizes) => fits(MAP.source, MAP.topic, MAP.gapX) || fits(...sizes)) ?? [];
+  if (!source || fits(MAP.source, MAP.topic, MAP.gapX)) return MAP_SHAPE;
+  return {
+    ...MAP_SHAPE,
+    x: (depth) => (depth ? source + gapX + (depth - 1) * (topic + gapX) : 0),
+    width: (depth) => (depth ? topic : source),
+  };
+}
+
 export const MAP_SHAPE = {
   gapY: 12,
   height: (card) =>

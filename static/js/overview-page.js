@@ -3,7 +3,7 @@ import { showTimes } from "./clock.js";
 import { readJson, set, text } from "./dom.js";
 import { fetchPart } from "./fetch-part.js";
 import { live } from "./live.js";
-import { count, measured, rate } from "./words.js";
+import { count, failing, rate } from "./words.js";
 
 const PARTS_EVERY_MS = 3000;
 
@@ -70,8 +70,8 @@ class OverviewPage extends HTMLElement {
       const sum = total(groups.map((group) => group[field]));
       cell(row, name, count(sum), { zero: !sum, [`state-${name}`]: sum });
     }
-    const failing = total(groups.map((group) => group.failing_rate));
-    cell(row, "failing", measured(failing, "rate"), { zero: failing < 0.05, "state-retrying": failing >= 0.05 });
+    const failed = total(groups.map((group) => group.failing_rate));
+    cell(row, "failing", failing(failed), { zero: failed < 0.05, "state-retrying": failed >= 0.05 });
     set(row.querySelector("polyline"), "points", points(topic.spark));
   }
 

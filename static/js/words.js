@@ -10,6 +10,12 @@ export function rate(value) {
   return value >= 10 ? `${counts.format(value)}/s` : `${value.toFixed(1)}/s`;
 }
 
+// Failed attempts a second, as `failing` in dashboard/templatetags/screen.py.
+export function failing(value) {
+  if (value === null || value === undefined) return "unknown";
+  return value >= 0.05 ? rate(value) : "0";
+}
+
 // A value of a chart, as `measured` in dashboard/templatetags/screen.py.
 export function measured(value, unit) {
   if (unit === "duration") return duration(value);

@@ -19,7 +19,6 @@ PARTS: Final[Mapping[str, str]] = {
     "word": "acknowledge",
     "deed": "pause",
 }
-MAY_BE_MISSING: Final = frozenset({"pk", "deed"})  # parts that name what nobody has done on this bus
 # Further looks of some pages: what is in their address.
 LOOKS: Final[Mapping[str, tuple[str, ...]]] = {
     "overview": ("?focus=group+orders+email",),
@@ -46,10 +45,11 @@ def routes(patterns: list[URLPattern | URLResolver] | None = None) -> Iterator[t
             yield pattern.name, frozenset(pattern.pattern.regex.groupindex)
 
 
-def addresses(name: str, parts: frozenset[str]) -> list[str]:
-    """Where to look: the page, and its other looks."""
+def addresses(name: str, parts: frozenset[str], pks: Mapping[str, str]) -> list[str]:
+    """Where to look: the page, and its other looks. `pks`: which replay, action, alert and rule there is to look at."""
     unknown = parts - PARTS.keys()
     assert not unknown, f"tests/acceptance/pages.py: say in PARTS what {sorted(unknown)} of the page {name!r} may be"
-    bare = reverse(name, kwargs={part: PARTS[part] for part in parts})
+    known = {**PARTS, "pk": pks.get(name.removeprefix("api-").partition("-")[0], PARTS["pk"])}
+    bare = reverse(name, kwargs={part: known[part] for part in parts})
     bare += NEEDED.get(name, "")
     return [bare, *(bare + look for look in LOOKS.get(name, ()))]

@@ -64,10 +64,27 @@ def raised(text: str) -> ValueError:
         return error
 
 
-def test_errors_that_differ_in_numbers_and_quoted_values_are_the_same_error() -> None:
-    same = {describe(raised(f"card {n} declined for '{who}'")).fingerprint for n, who in [(1, "ann"), (22, "bob")]}
+def refused(text: str) -> ValueError:
+    """The same class as `raised`, from another line."""
+    try:
+        raise ValueError(text) from None
+    except ValueError as error:
+        return error
+
+
+def test_one_class_at_one_line_is_one_error_whatever_it_names() -> None:
+    same = {
+        describe(raised(text)).fingerprint for text in ("card 1 declined", "no price for chair", "no price for sofa")
+    }
     assert len(same) == 1
-    assert describe(raised("card 1 expired for 'ann'")).fingerprint not in same
+    assert describe(refused("no price for chair")).fingerprint not in same
+
+
+def test_without_a_line_of_ones_own_errors_are_told_by_their_message_but_for_its_details() -> None:
+    told = [f"card {number} declined for '{who}'" for number, who in [(1, "ann"), (22, "bob")]]
+    same = {describe(ValueError(text)).fingerprint for text in told}
+    assert len(same) == 1
+    assert describe(ValueError("card 1 expired for 'ann'")).fingerprint not in same
 
 
 @pytest.mark.parametrize("text", ["\ud800", "x" * 100_000, "\x00", "<script>"])

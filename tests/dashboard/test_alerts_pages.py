@@ -46,7 +46,14 @@ def raise_one() -> Alert:
 def test_what_is_raised_is_on_the_overview_and_first_on_its_page(operator: Browser) -> None:
     assert "events behind on orders" not in operator.get("/").content.decode()
     alert = raise_one()
-    for address in ("/", "/overview/alerts/", "/alerts/", "/alerts/body/", f"/alerts/{alert.pk}/"):
+    for address in (
+        "/",
+        "/overview/alerts/",
+        "/alerts/",
+        "/alerts/body/",
+        f"/alerts/{alert.pk}/",
+        f"/alerts/{alert.pk}/body/",
+    ):
         text = operator.get(address).content.decode()
         assert "email is 10 events behind on orders" in text, address
         assert "/consumers/orders/email/" in text or address in ("/alerts/", "/alerts/body/"), address

@@ -17,7 +17,7 @@ from dashboard.models import LagSample
 from dashboard.queries.lag import partitions
 from dashboard.queries.projections import projections
 from dashboard.templatetags.screen import measured, spark_line
-from dashboard.views.charts import PLOTS
+from dashboard.views.charts import LEAST_POINTS, PLOTS
 from tests.dashboard.recorded import Recorded
 
 pytestmark = pytest.mark.django_db
@@ -68,6 +68,18 @@ def test_the_script_gets_the_same_data(reader: Browser, lately: Recorded) -> Non
     assert series["range"] == "1h"
     assert {line.name for plot in PLOTS for line in plot.lines} <= series.keys()
     assert 1_234 in series["lag"]
+
+
+def test_a_chart_begins_where_something_is_known(reader: Browser, lately: Recorded) -> None:
+    LagSample.objects.update(start_ms=lately.at_ms - lately.at_ms % 10_000 - 200_000)
+    found = reader.get("/consumers/orders/nobody/charts/").content.decode()
+    text = reader.get("/consumers/orders/email/charts/").content.decode()
+    series, empty = (
+        json.loads(re.findall(r'<script type="application/json">(.*?)</script>', one)[0]) for one in (text, found)
+    )
+    assert LEAST_POINTS <= len(series["at_ms"]) < 40
+    assert len({len(series[line.name]) for plot in PLOTS for line in plot.lines} | {len(series["at_ms"])}) == 1
+    assert len(empty["at_ms"]) >= LEAST_POINTS
 
 
 def test_a_range_that_is_none_shows_the_usual_one(reader: Browser, lately: Recorded) -> None:

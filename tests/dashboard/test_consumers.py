@@ -20,7 +20,8 @@ from bus.publisher import Publisher
 from bus.streams import Client
 from bus.subscription import Retry, Subscription
 from bus.wire import Operation
-from dashboard.queries.groups import condition
+from dashboard.queries.groups import cause, condition
+from dashboard.templatetags.screen import over
 from tests.conftest import RunWorker, WaitUntil
 from tests.dashboard.conftest import Record
 from tests.dashboard.recorded import Recorded
@@ -70,6 +71,29 @@ def told(**fields: Any) -> dict[str, Any]:
 )
 def test_a_group_is_as_bad_as_the_worst_that_holds(fields: dict[str, Any], worst: str) -> None:
     assert condition(told(**fields)) == worst
+
+
+def paced(**fields: Any) -> dict[str, Any]:
+    usual = {"rate": 2.0, "coming_rate": 3.0, "trend": 1.0, "drain_seconds": None, "pending": 0}
+    found = told(**{**usual, **fields})
+    return {**found, "waiting": found["lag"], "condition": condition(found)}
+
+
+@pytest.mark.parametrize(
+    ("fields", "words", "when"),
+    [
+        ({"lag": 2}, "it keeps up.", "keeping up"),
+        ({"lag": 60}, "more and more wait.", "not yet"),
+        ({"lag": 200}, "it falls behind.", "falls behind"),
+        ({"lag": 60, "trend": -1.0, "drain_seconds": 60}, "it catches up.", "in ~1 min"),
+        ({"lag": 200, "trend": 0.0}, "it stays as far behind.", "not so soon"),
+        ({"lag": 2, "age_ms": 40_000}, "it falls behind.", "falls behind"),
+    ],
+)
+def test_a_group_that_is_fine_is_not_said_to_fall_behind(fields: dict[str, Any], words: str, when: str) -> None:
+    group = paced(**fields)
+    assert cause(group, 0, available=True).endswith(words)
+    assert over(group) == when
 
 
 def settle(event: Event) -> None:
@@ -273,3 +297,14 @@ def test_the_overview_leads_to_what_its_figures_count(reader: Browser, busy: Key
     for address in ("/dead/", "/consumers/?trouble=retrying", "/consumers/?trouble=behind"):
         assert f'class="figure" href="{address}"' in text
     assert 'href="/consumers/?topic=orders"' in text_of(reader, "/topics/")
+
+
+def test_restoring_is_offered_only_where_something_is_discarded(
+    reader: Browser, busy: Keys, bus_client: Client, wait_until: WaitUntil
+) -> None:
+    why = "Restore discarded: no dead letter of email is discarded"
+    assert why in text_of(reader, "/consumers/orders/email/")
+    letters = bus_client.run(operations.dead_letters(busy, "email"))
+    bus_client.run(control.discard(busy, "email", [letters[0].id], who="ann"))
+    wait_until(lambda: why not in text_of(reader, "/consumers/orders/email/"))
+    assert "Restore discarded…" in text_of(reader, "/consumers/orders/email/")

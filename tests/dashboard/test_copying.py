@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pytest_django.live_server_helper import LiveServer
 
 import bus
 from bus import operations
@@ -18,6 +19,8 @@ from bus.event import Event
 from bus.journal import SubscriptionRecord
 from bus.keys import Keys
 from bus.streams import Client
+from dashboard.actions import tokens
+from dashboard.actions.roles import Role
 from dashboard.views.copying import copies
 from tests.servers import programs
 
@@ -99,6 +102,22 @@ def test_the_command_publishes_the_event(reader: Client, config: Config, tmp_pat
     done = subprocess.run(["sh", "-c", command], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)  # noqa: PLW1510
     assert done.returncode == 0, done.stderr
     assert_is_the_event(reader)
+
+
+@pytest.mark.usefixtures("transactional_db")
+def test_curl_publishes_the_event_with_a_token(reader: Client, live_server: LiveServer) -> None:
+    event, config = detail(headers={"tenant": "t-1"}), reader.config
+    found = copies(event, None, handlers=[], url=config.url, prefix=config.prefix, site=live_server.url)
+    command = found[-1]["text"]
+    env = {**os.environ, "FANLIGHT_TOKEN": "fl_wrong"}
+    wrong = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, env=env, check=False)
+    assert "401" in wrong.stderr
+    env["FANLIGHT_TOKEN"] = tokens.create("script", Role.OPERATOR, "orders", "tests")
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, env=env, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert_is_the_event(reader)
+    assert command.startswith("# The API publishes without the event's headers.")
+    assert "fl_" not in command
 
 
 def run_test(folder: Path, text: str) -> subprocess.CompletedProcess[str]:

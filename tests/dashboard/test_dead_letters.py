@@ -156,3 +156,14 @@ def test_the_page_takes_the_same_number_of_queries_for_any_number_of_letters_and
 def test_the_page_is_for_people_who_are_logged_in(db: None) -> None:
     for address in ("/dead/", "/dead/body/", "/dead/?error=x"):
         assert Browser().get(address).status_code == 302
+
+
+def test_letters_of_one_kind_that_say_different_things_show_examples(reader: Browser, shop: Recorded) -> None:
+    letters = Delivery.objects.filter(fingerprint="f1").order_by("pk")
+    for letter, text in zip(letters, ("no price for chair", "no price for <b>sofa", "no price for lamp"), strict=False):
+        Delivery.objects.filter(pk=letter.pk).update(error=f"ValueError: {text}")
+    (kind,) = [one for one in reader.get("/dead/").context["kinds"] if one["fingerprint"] == "f1"]
+    assert kind["others"]
+    assert kind["message"] not in kind["others"]
+    text = reader.get("/dead/").content.decode()
+    assert f"<q>{html.escape(kind['others'][0])}</q>" in text
