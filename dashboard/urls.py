@@ -18,6 +18,7 @@ from dashboard.views import (
     overview,
     replays,
     searching,
+    shop,
     system,
     topics,
     traces,
@@ -67,6 +68,8 @@ urlpatterns = [
     path("alerts/<int:pk>/<slug:word>/", alerts.act, name="alert-act"),
     path("act/<slug:deed>/", acting.act, name="act"),
     path("search/", searching.search, name="search"),
+    path("shop/orders/", shop.orders, name="shop-orders"),
+    path("shop/orders/body/", shop.body, name="shop-orders-body"),
     path("api/", include("dashboard.api.urls")),
     *login.urlpatterns,
 ]
