@@ -393,7 +393,7 @@ def plans(text: str, **more: Any) -> list[str]:
         ("id:e-1", "event_by_id"),
         ("trace:trace", "event_by_trace"),
         ("cause:c-1", "event_by_cause"),
-        ("since:1h until:5m", "sqlite_autoindex_dashboard_event_"),
+        ("since:2002-01-01", "sqlite_autoindex_dashboard_event_1 (partition_id=?"),
         ("payload.n>3", "PRIMARY KEY (rowid"),
     ],
 )
