@@ -19,10 +19,11 @@ NAMES: Final = (SQLITE, POSTGRES)
 
 
 class Database(NamedTuple):
-    """One of them. `room` gives the DATABASE_URL of a database by its name, made empty where it is not (or `anew`)."""
+    """One of them. `room` gives the DATABASE_URL of a database by its name, made where it is not; `forget` drops it."""
 
     name: str
-    room: Callable[[str, bool], str]
+    room: Callable[[str], str]
+    forget: Callable[[str], None]
 
 
 @contextmanager
@@ -32,20 +33,21 @@ def opened(name: str, folder: Path, url: str | None, *, keep: bool = False) -> I
     `keep`: what is made on it stays. Raises `ConfigError` where it can't be had, which says why.
     """
     if name == SQLITE:
-        yield Database(f"SQLite {sqlite3.sqlite_version}", lambda room, anew: _file(folder / f"{room}.sqlite3", anew))
+        yield _files(folder)
     elif url:
-        with _postgres(url, keep) as found:
+        with _postgres(url, keep=keep) as found:
             yield found
     else:
-        with _embedded(folder / "postgresql") as served, _postgres(served, keep) as found:
+        with _embedded(folder / "postgresql") as served, _postgres(served, keep=keep) as found:
             yield found
 
 
-def _file(path: Path, anew: bool) -> str:
-    if anew:
+def _files(folder: Path) -> Database:
+    def forget(room: str) -> None:
         for suffix in ("", "-wal", "-shm"):
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
-    return f"sqlite:///{path.absolute()}"
+            (folder / f"{room}.sqlite3{suffix}").unlink(missing_ok=True)
+
+    return Database(f"SQLite {sqlite3.sqlite_version}", lambda room: f"sqlite:///{folder}/{room}.sqlite3", forget)
 
 
 @contextmanager
@@ -64,7 +66,7 @@ def _embedded(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def _postgres(url: str, keep: bool) -> Iterator[Database]:
+def _postgres(url: str, *, keep: bool) -> Iterator[Database]:
     """Databases beside the one that `url` names, which is left alone."""
     if importlib.util.find_spec("psycopg") is None:
         raise ConfigError("PostgreSQL is left out: the package psycopg is not installed (fanlight[postgres])")
@@ -72,23 +74,24 @@ def _postgres(url: str, keep: bool) -> Iterator[Database]:
     from psycopg import sql
 
     made = set[str]()
+    suffix = "" if keep else f"_{secrets.token_hex(4)}"
     with psycopg.connect(url, autocommit=True) as connection:
 
-        def drop(name: str) -> None:
-            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        def named(room: str) -> str:
+            return f"fanlight_bench_{room}{suffix}"
 
-        def room(room: str, anew: bool) -> str:
-            name = f"fanlight_bench_{room}" + ("" if keep else f"_{secrets.token_hex(4)}")
-            if anew:
-                drop(name)
-            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
-                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-            made.add(name)
-            return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+        def forget(room: str) -> None:
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(named(room))))
+
+        def room(room: str) -> str:
+            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [named(room)]).fetchone():
+                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(named(room))))
+            made.add(room)
+            return urlunsplit(urlsplit(url)._replace(path=f"/{named(room)}"))
 
         try:
             version = connection.info.server_version
-            yield Database(f"PostgreSQL {version // 10_000}.{version % 10_000}", room)
+            yield Database(f"PostgreSQL {version // 10_000}.{version % 10_000}", room, forget)
         finally:
             for name in () if keep else made:
-                drop(name)
+                forget(name)

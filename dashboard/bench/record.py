@@ -111,31 +111,35 @@ def _measured(database: Database, folder: Path, options: Mapping[str, Any]) -> d
     filled = [_filled(database, folder, size, options["asked"]) for size in sizes]
     if options["only_ask"]:
         return {"kept_up": None, "filled": filled}
-    target = folder / "kept_up.json"
-    return {"kept_up": _program("kept_up", database.room("kept_up", True), pairs, target), "filled": filled}
+    database.forget("kept_up")
+    return {
+        "kept_up": _program("kept_up", database.room("kept_up"), pairs, folder / "kept_up.json"),
+        "filled": filled,
+    }
 
 
 def _filled(database: Database, folder: Path, events: int, asked: int) -> dict[str, Any]:
     """How fast so many events were written, now or when the folder's database was filled, and how fast it answers."""
     room, told = f"filled_{events}", folder / f"filled_{events}.json"
-    whole = told.exists()
-    url = database.room(room, not whole)
-    if not whole:
-        _program("filled", url, [events], told)
-    answers = _program("asked", url, [told, asked], folder / f"asked_{events}.json")
+    if not told.exists():  # else it is whole
+        database.forget(room)
+        _program("filled", database.room(room), [events], told)
+    answers = _program("asked", database.room(room), [told, asked], folder / f"asked_{events}.json")
     return {**json.loads(told.read_text())["figures"], **answers}
 
 
 def _program(name: str, database_url: str, arguments: list[Any], target: Path) -> Any:
     """What one of our programs wrote to `target`, on a bus of its own."""
-    with tempfile.TemporaryDirectory(prefix="fanlight-") as data:
-        with EmbeddedServer(Path(data) / name, durability="relaxed") as server:
-            environment = {
-                **os.environ, "BUS_URL": server.url, "BUS_DATA": data, "DATABASE_URL": database_url,
-                "DJANGO_SETTINGS_MODULE": "dashboard.settings",
-            }  # fmt: skip
-            command = [sys.executable, "-m", f"dashboard.bench.{name}", *map(str, arguments), str(target)]
-            ended = subprocess.run(command, cwd=settings.BASE_DIR, env=environment, stdout=sys.stderr, check=False)
+    with (
+        tempfile.TemporaryDirectory(prefix="fanlight-") as data,
+        EmbeddedServer(Path(data) / name, durability="relaxed") as server,
+    ):
+        environment = {
+            **os.environ, "BUS_URL": server.url, "BUS_DATA": data, "DATABASE_URL": database_url,
+            "DJANGO_SETTINGS_MODULE": "dashboard.settings",
+        }  # fmt: skip
+        command = [sys.executable, "-m", f"dashboard.bench.{name}", *map(str, arguments), str(target)]
+        ended = subprocess.run(command, cwd=settings.BASE_DIR, env=environment, stdout=sys.stderr, check=False)
     if ended.returncode:
         raise BusError(
             f"expected {name} to end well on {database_url.partition(':')[0]}, it ended with {ended.returncode}"

@@ -14,7 +14,7 @@ Found = Mapping[str, Any]  # by database, what `kept_up` and `filled` wrote
 def tables(found: Found) -> list[Table]:
     """Every table."""
     return [
-        _kept_up(found),
+        *([_kept_up(kept_up)] if (kept_up := {n: one for n, one in found.items() if one["kept_up"]}) else []),
         _stored(found),
         *(_asked(name, one["filled"]) for name, one in found.items()),
         _hostile(found),

@@ -166,7 +166,7 @@ def test_the_command_measures_on_servers_of_its_own(tmp_path: Path) -> None:
 def test_a_command_that_is_stopped_leaves_no_postgresql_behind(tmp_path: Path, wait_until: WaitUntil) -> None:
     with running(tmp_path / "data", "bench", "record", "--on", "postgresql", "--keep", str(tmp_path)) as command:
         command.wait_for_line("PostgreSQL")
-        [note] = tmp_path.glob("fanlight-*/postgresql/postmaster.pid")
+        [note] = tmp_path.glob("postgresql/postgresql/postmaster.pid")
         server = int(note.read_text().partition("\n")[0])
         assert command.stop() != 0
     wait_until(lambda: not Path(f"/proc/{server}").exists())
