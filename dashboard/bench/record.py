@@ -37,6 +37,7 @@ NOTES: Final = (
     three groups, handlers that do nothing. Each figure is the median of the turns, with the least and the most.""",
     """The history is made up (four topics with three groups each, 48 types, 250 bytes of data, traces of 1–50 events,
     2 % of deliveries tried again, 0.5 % dead with a traceback) and stored by the recorder's own code.""",
+    """Masking: recording the same events with it and without, in alternating pairs of one process.""",
     """Each question is asked with another argument each time, in a process that has asked a few before; times are those
     of the query, without the page around it. The text of an event is indexed nowhere: a search for it stops where the
     last column says, tells so, and offers to go on.""",
@@ -61,7 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep", type=Path, metavar="DIR", help="fill databases in this folder, once: a later run only asks them"
     )
-    parser.add_argument("--only-ask", action="store_true", help="leave out how recording keeps up")
+    parser.add_argument(
+        "--only-ask", action="store_true", help="leave out how recording keeps up, and what masking costs"
+    )
 
 
 def run(options: Mapping[str, Any]) -> Report:
@@ -110,10 +113,12 @@ def _measured(database: Database, folder: Path, options: Mapping[str, Any]) -> d
     sizes = (options["events"] // TENTH, options["events"])
     filled = [_filled(database, folder, size, options["asked"]) for size in sizes]
     if options["only_ask"]:
-        return {"kept_up": None, "filled": filled}
-    database.forget("kept_up")
+        return {"kept_up": None, "masked": None, "filled": filled}
+    for name in ("kept_up", "masked"):
+        database.forget(name)
     return {
         "kept_up": _program("kept_up", database.room("kept_up"), pairs, folder / "kept_up.json"),
+        "masked": _program("masked", database.room("masked"), pairs[:2], folder / "masked.json"),
         "filled": filled,
     }
 

@@ -18,8 +18,8 @@ from dashboard.record.periods import TABLES, stored
 from dashboard.sql import rows
 
 _KEPT: Final = (
-    "SELECT newest_number - swept_number AS kept, newest_ms, (SELECT event.at_ms FROM dashboard_event event"
-    f" WHERE event.id > place.id * {event_pk(1, 0)} + place.swept_number ORDER BY event.id LIMIT 1) AS first_ms"  # noqa: S608  a constant
+    "SELECT newest_number - swept_number AS kept, newest_ms, (SELECT event.at_ms FROM dashboard_event event"  # noqa: S608  a constant
+    f" WHERE event.id > place.id * {event_pk(1, 0)} + place.swept_number ORDER BY event.id LIMIT 1) AS first_ms"
     " FROM dashboard_partition place WHERE newest_number > swept_number"
 )
 _SIZE: Final = "SELECT SUM(pg_total_relation_size(inhrelid)) AS size FROM pg_inherits WHERE inhparent IN (%s, %s, %s)"
