@@ -19,26 +19,35 @@ NAMES: Final = (SQLITE, POSTGRES)
 
 
 class Database(NamedTuple):
-    """One of them. `fresh` makes an empty database and gives its DATABASE_URL."""
+    """One of them. `room` gives the DATABASE_URL of a database by its name, made where it is not; `forget` drops it."""
 
     name: str
-    fresh: Callable[[], str]
+    room: Callable[[str], str]
+    forget: Callable[[str], None]
 
 
 @contextmanager
-def opened(name: str, folder: Path, url: str | None) -> Iterator[Database]:
+def opened(name: str, folder: Path, url: str | None, *, keep: bool = False) -> Iterator[Database]:
     """The database of that name. `url`: a PostgreSQL that runs already; else one is started if its program is here.
 
-    Raises `ConfigError` where it can't be had, which says why.
+    `keep`: what is made on it stays. Raises `ConfigError` where it can't be had, which says why.
     """
     if name == SQLITE:
-        yield Database(f"SQLite {sqlite3.sqlite_version}", lambda: f"sqlite:///{folder}/{secrets.token_hex(4)}.sqlite3")
+        yield _files(folder)
     elif url:
-        with _postgres(url) as found:
+        with _postgres(url, keep=keep) as found:
             yield found
     else:
-        with _embedded(folder / "postgresql") as served, _postgres(served) as found:
+        with _embedded(folder / "postgresql") as served, _postgres(served, keep=keep) as found:
             yield found
+
+
+def _files(folder: Path) -> Database:
+    def forget(room: str) -> None:
+        for suffix in ("", "-wal", "-shm"):
+            (folder / f"{room}.sqlite3{suffix}").unlink(missing_ok=True)
+
+    return Database(f"SQLite {sqlite3.sqlite_version}", lambda room: f"sqlite:///{folder}/{room}.sqlite3", forget)
 
 
 @contextmanager
@@ -57,24 +66,32 @@ def _embedded(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def _postgres(url: str) -> Iterator[Database]:
+def _postgres(url: str, *, keep: bool) -> Iterator[Database]:
     """Databases beside the one that `url` names, which is left alone."""
     if importlib.util.find_spec("psycopg") is None:
         raise ConfigError("PostgreSQL is left out: the package psycopg is not installed (fanlight[postgres])")
     import psycopg
     from psycopg import sql
 
-    made: list[str] = []
+    made = set[str]()
+    suffix = "" if keep else f"_{secrets.token_hex(4)}"
     with psycopg.connect(url, autocommit=True) as connection:
 
-        def fresh() -> str:
-            made.append(f"fanlight_bench_{secrets.token_hex(4)}")
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(made[-1])))
-            return urlunsplit(urlsplit(url)._replace(path=f"/{made[-1]}"))
+        def named(room: str) -> str:
+            return f"fanlight_bench_{room}{suffix}"
+
+        def forget(room: str) -> None:
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(named(room))))
+
+        def room(room: str) -> str:
+            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [named(room)]).fetchone():
+                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(named(room))))
+            made.add(room)
+            return urlunsplit(urlsplit(url)._replace(path=f"/{named(room)}"))
 
         try:
             version = connection.info.server_version
-            yield Database(f"PostgreSQL {version // 10_000}.{version % 10_000}", fresh)
+            yield Database(f"PostgreSQL {version // 10_000}.{version % 10_000}", room, forget)
         finally:
-            for name in made:
-                connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+            for name in () if keep else made:
+                forget(name)

@@ -1,7 +1,7 @@
-"""What one database does with a long history: how fast it is written, asked at two sizes, and how large it gets.
+"""Fills one database with a long history, and says how fast it was written and how large it got.
 
-A program of its own, since Django has one database a process: `python -m dashboard.bench.filled EVENTS ASKED FILE`
-with BUS_URL, BUS_DATA and DATABASE_URL saying where. The figures go to FILE as JSON.
+A program of its own, since Django has one database a process: `python -m dashboard.bench.filled EVENTS FILE` with
+BUS_URL, BUS_DATA and DATABASE_URL saying where. FILE gets the figures as JSON, and what `asked` needs to ask.
 """
 
 from __future__ import annotations
@@ -9,30 +9,25 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 import django
 
 PERCENT: Final = 10
-_GROUPS_PER_TOPIC: Final = 3
-
-Say = Callable[[str], None]
 
 
-def main(events: int, asked: int, target: Path) -> None:
-    """Fill and ask; progress on standard output."""
+def main(events: int, target: Path) -> None:
+    """Fill; progress on standard output. The file is written last: where it lies, the database is whole."""
     django.setup()
     from django.core.management import call_command
 
     call_command("migrate", verbosity=0)
-    figures = [*_run(events, asked, lambda line: print(line, flush=True))]
-    target.write_text(json.dumps(figures))
+    target.write_text(json.dumps(_filled(events)))
 
 
-def _run(events: int, asked: int, say: Say) -> Iterator[dict[str, Any]]:
-    """The figures at a tenth of the events, and at all of them."""
+def _filled(events: int) -> dict[str, Any]:
     from dashboard.bench.made_up import TOPICS, History
     from dashboard.record.projection import Projection
 
@@ -40,89 +35,31 @@ def _run(events: int, asked: int, say: Say) -> Iterator[dict[str, Any]]:
     projection = Projection()
     projection.load()
     projection.add([(topic, 0) for topic in TOPICS])
-    empty, spent, stored, records, last = _bytes(), 0.0, 0, 0, (0.0, 0)
-    checkpoints = [events // PERCENT, events]
-    said = 0
+    empty, spent, stored, said = _bytes(), 0.0, 0, 0
     for chunks in history.reads():
         began = time.perf_counter()
-        done = projection.store(chunks)
+        stored += projection.store(chunks).events
         spent += time.perf_counter() - began
-        stored, records = stored + done.events, records + done.records
         if stored * PERCENT // events > said:
             said = stored * PERCENT // events
-            say(f"{stored:,} of {events:,} events stored, {stored / spent:,.0f} a second")
-        if checkpoints and stored >= checkpoints[0]:
-            since, before = last
-            last = spent, stored
-            figures = {
-                "events": stored,
-                "events_per_second": (stored - before) / (spent - since),
-                "rows": _rows(),
-                "rows_per_event": _rows() / stored,
-                "bytes_per_event": (_bytes() - empty) / stored,
-            }
-            _stand_at(history, len(checkpoints))
-            hostile = _hostile() if stored >= events else None
-            yield {**figures, "asked": _asked(history, asked, say), "hostile": hostile}
-            checkpoints.pop(0)
-
-
-def _asked(history: Any, count: int, say: Say) -> list[dict[str, Any]]:
-    from dashboard.bench.asking import ask_all, quantile
-
-    found = []
-    for asked in ask_all(history.samples, count):
-        p50, p95, worst = quantile(asked.took_ms, 0.5), quantile(asked.took_ms, 0.95), asked.took_ms[-1]
-        say(f"  {asked.name}: p50 {p50:.1f} ms, p95 {p95:.1f} ms, at most {worst:.1f} ms")
-        found.append(
-            {
-                "name": asked.name, "indexed": asked.indexed, "times": len(asked.took_ms), "p50_ms": p50,
-                "p95_ms": p95, "max_ms": worst, "searched": asked.searched,
-                "cpu_p50_ms": quantile(asked.cpu_ms, 0.5), "cpu_p95_ms": quantile(asked.cpu_ms, 0.95),
-            }
-        )  # fmt: skip
-    return found
-
-
-def _hostile() -> dict[str, Any]:
-    """How long hostile queries take to be answered, or refused."""
-    from dashboard.bench.hostile_queries import queries
-    from dashboard.queries.language import QueryInvalid, parse
-    from dashboard.queries.search import search
-
-    took: list[tuple[float, str]] = []
-    refused = 0
-    for text in queries():
-        began = time.perf_counter()
-        try:
-            search(parse(text))
-        except QueryInvalid:
-            refused += 1
-        took.append(((time.perf_counter() - began) * 1000, text))
-    took.sort()
-    return {
-        "queries": len(took), "answered": len(took) - refused, "refused": refused, "p50_ms": took[len(took) // 2][0],
-        "p99_ms": took[int(len(took) * 0.99)][0], "max_ms": took[-1][0], "slowest": ascii(took[-1][1][:60]),
+            print(f"  {stored:,} of {events:,} events stored, {stored / spent:,.0f} a second", flush=True)
+    _analyse()
+    rows = _rows()
+    figures = {
+        "events": stored, "events_per_second": stored / spent, "rows": rows, "rows_per_event": rows / stored,
+        "bytes_per_event": (_bytes() - empty) / stored,
     }  # fmt: skip
+    ends = {topic: position.events for topic, position in history.positions.items()}
+    return {"figures": figures, "samples": asdict(history.samples), "ends": ends}
 
 
-def _stand_at(history: Any, name: int) -> None:
-    """A bus whose groups have taken everything that was made: what is asked of lanes and lag is as in real life."""
-    import bus
-    from bus import operations
-    from bus.journal import SubscriptionRecord
-    from bus.keys import Keys
-    from bus.streams import connect
-    from dashboard.bench.made_up import TOPICS
+def _analyse() -> None:
+    """As autovacuum has done within a minute of it; SQLite has nobody who does."""
+    from django.db import connection
 
-    config = bus.configure(prefix=f"bench{name}")
-    client = connect(config)
-    for topic, groups in TOPICS.items():
-        client.run(operations.declare_topic(config.prefix, topic, 1))
-        for group in groups:
-            keys, start = Keys(config.prefix, topic, 0), history.positions[topic].events
-            client.run(operations.subscribe(keys, group, SubscriptionRecord(), start=start, worker="bench"))
-    client.close()
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("VACUUM ANALYZE")
 
 
 def _rows() -> int:
@@ -150,4 +87,4 @@ def _bytes() -> int:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
+    main(int(sys.argv[1]), Path(sys.argv[2]))

@@ -28,6 +28,7 @@ from dashboard.bench.report import Report
 
 EVENTS: Final = 100_000
 ASKED: Final = 100
+TENTH: Final = 10
 PAIRS: Final = 5
 EVENTS_OF_A_PAIR: Final = 20_000
 EVEN_SECONDS: Final = 10
@@ -36,6 +37,7 @@ NOTES: Final = (
     three groups, handlers that do nothing. Each figure is the median of the turns, with the least and the most.""",
     """The history is made up (four topics with three groups each, 48 types, 250 bytes of data, traces of 1–50 events,
     2 % of deliveries tried again, 0.5 % dead with a traceback) and stored by the recorder's own code.""",
+    """Masking: recording the same events with it and without, in alternating pairs of one process.""",
     """Each question is asked with another argument each time, in a process that has asked a few before; times are those
     of the query, without the page around it. The text of an event is indexed nowhere: a search for it stops where the
     last column says, tells so, and offers to go on.""",
@@ -57,7 +59,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--on", choices=NAMES, action="append", help="only this database (default: all that are here)")
     parser.add_argument("--database-url", metavar="URL", help="a PostgreSQL to make databases on (default: its own)")
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="work in this folder, and leave what is in it")
+    parser.add_argument(
+        "--keep", type=Path, metavar="DIR", help="fill databases in this folder, once: a later run only asks them"
+    )
+    parser.add_argument(
+        "--only-ask", action="store_true", help="leave out how recording keeps up, and what masking costs"
+    )
 
 
 def run(options: Mapping[str, Any]) -> Report:
@@ -67,11 +74,11 @@ def run(options: Mapping[str, Any]) -> Report:
     found: dict[str, Any] = {}
     notes = [" ".join(note.split()) for note in NOTES]
     for name in options["on"] or NAMES:
-        with _stopped_in_order(), tempfile.TemporaryDirectory(prefix="fanlight-", dir=options["keep"]) as folder:
+        with _stopped_in_order(), _folder(options["keep"], name) as folder:
             try:
-                with opened(name, Path(folder), options["database_url"]) as database:
+                with opened(name, folder, options["database_url"], keep=bool(options["keep"])) as database:
                     _say(f"{database.name}:")
-                    found[database.name] = _measured(database, Path(folder), options)
+                    found[database.name] = _measured(database, folder, options)
             except ConfigError as left_out:
                 notes.append(str(left_out))
     return Report("record", tables(found), notes)
@@ -90,20 +97,50 @@ def _stopped_in_order() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+@contextmanager
+def _folder(keep: Path | None, name: str) -> Iterator[Path]:
+    """Where to work: in a folder that stays, or one that goes."""
+    if keep:
+        (keep / name).mkdir(parents=True, exist_ok=True)
+        yield (keep / name).absolute()
+    else:
+        with tempfile.TemporaryDirectory(prefix="fanlight-") as folder:
+            yield Path(folder)
+
+
 def _measured(database: Database, folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
     pairs = [options["pairs"], options["pair_events"], options["seconds"]]
+    sizes = (options["events"] // TENTH, options["events"])
+    filled = [_filled(database, folder, size, options["asked"]) for size in sizes]
+    if options["only_ask"]:
+        return {"kept_up": None, "masked": None, "filled": filled}
+    for name in ("kept_up", "masked"):
+        database.forget(name)
     return {
-        "kept_up": _program("kept_up", database.fresh(), folder, pairs),
-        "filled": _program("filled", database.fresh(), folder, [options["events"], options["asked"]]),
+        "kept_up": _program("kept_up", database.room("kept_up"), pairs, folder / "kept_up.json"),
+        "masked": _program("masked", database.room("masked"), pairs[:2], folder / "masked.json"),
+        "filled": filled,
     }
 
 
-def _program(name: str, database_url: str, folder: Path, arguments: list[Any]) -> Any:
-    """What one of our programs found, on a bus of its own."""
-    target = folder / f"{name}.json"
-    with EmbeddedServer(folder / name, durability="relaxed") as server:
+def _filled(database: Database, folder: Path, events: int, asked: int) -> dict[str, Any]:
+    """How fast so many events were written, now or when the folder's database was filled, and how fast it answers."""
+    room, told = f"filled_{events}", folder / f"filled_{events}.json"
+    if not told.exists():  # else it is whole
+        database.forget(room)
+        _program("filled", database.room(room), [events], told)
+    answers = _program("asked", database.room(room), [told, asked], folder / f"asked_{events}.json")
+    return {**json.loads(told.read_text())["figures"], **answers}
+
+
+def _program(name: str, database_url: str, arguments: list[Any], target: Path) -> Any:
+    """What one of our programs wrote to `target`, on a bus of its own."""
+    with (
+        tempfile.TemporaryDirectory(prefix="fanlight-") as data,
+        EmbeddedServer(Path(data) / name, durability="relaxed") as server,
+    ):
         environment = {
-            **os.environ, "BUS_URL": server.url, "BUS_DATA": str(folder), "DATABASE_URL": database_url,
+            **os.environ, "BUS_URL": server.url, "BUS_DATA": data, "DATABASE_URL": database_url,
             "DJANGO_SETTINGS_MODULE": "dashboard.settings",
         }  # fmt: skip
         command = [sys.executable, "-m", f"dashboard.bench.{name}", *map(str, arguments), str(target)]

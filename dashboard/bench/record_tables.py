@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from dashboard.bench.pairs import Pairs, Run, spread
 from dashboard.bench.report import Table
 
 Found = Mapping[str, Any]  # by database, what `kept_up` and `filled` wrote
@@ -13,12 +14,27 @@ Found = Mapping[str, Any]  # by database, what `kept_up` and `filled` wrote
 
 def tables(found: Found) -> list[Table]:
     """Every table."""
+    recorded = {name: one for name, one in found.items() if one["kept_up"]}  # left out where one only asks
     return [
-        _kept_up(found),
+        *([_kept_up(recorded), _masked(recorded)] if recorded else []),
         _stored(found),
         *(_asked(name, one["filled"]) for name, one in found.items()),
         _hostile(found),
     ]
+
+
+def _masked(found: Found) -> Table:
+    """How much longer recording takes with masking than without it."""
+    rows = []
+    for name, one in found.items():
+        pairs = Pairs(*([Run(*run) for run in one["masked"][side]] for side in ("baseline", "ours")))
+        rows.append([name, *(str(spread(_each(pairs, by))) for by in ("cpu_us", "seconds"))])
+    columns = ("database", "with masking ÷ without, by processor time", "by the clock")
+    return Table("What masking costs", columns, rows, [{"database": n, **one["masked"]} for n, one in found.items()])
+
+
+def _each(pairs: Pairs, by: str) -> list[float]:
+    return [getattr(own, by) / getattr(base, by) for base, own in zip(pairs.baseline, pairs.ours, strict=True)]
 
 
 def _kept_up(found: Found) -> Table:

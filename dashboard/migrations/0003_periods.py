@@ -1,8 +1,7 @@
 """Events, deliveries and attempts divided by time: on PostgreSQL by native partitions, one a day to begin with.
 
 On PostgreSQL what is stored is copied, in the one transaction of the migration: about twice the tables' size of disk
-until it ends, and about a minute for each million events with three groups. On SQLite two columns are added and filled
-in, about ten seconds for as many.
+until it ends. On SQLite two columns are added and filled in.
 """
 
 # ruff: noqa: RUF012  lists are the form that Django writes and compares

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from math import isqrt
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple
+
+from django.db import connection
 
 from dashboard.models import GHOSTS_FROM, NUMBER_BITS, event_pk, number_of
 from dashboard.queries.lag import PartitionRow
-from dashboard.sql import rows
+from dashboard.sql import rows, slices
 
 _MARK: Final = re.compile(r"\d{1,9}:\d{1,13}(,\d{1,9}:\d{1,13}){0,1023}\Z")
 _LAST_NUMBER: Final = (1 << NUMBER_BITS) - 1
-_AT: Final = (
-    "SELECT at_ms FROM dashboard_event WHERE id >= %s AND id < %s AND at_ms >= %s AND at_ms <= %s ORDER BY id LIMIT 1"
+# By its text an entry of these moments, thirteen digits, stands where its time does: the index that tells entries apart
+# finds the first of a moment at once. Of events of one ms the least number counts; `+ 0` keeps the planner from looking
+# for it along the primary key, and `{kept}` keeps PostgreSQL from asking for each moment thrice.
+_PLAIN_MS: Final = range(10**12, 10**13)
+_FIRST: Final = (
+    "WITH asked(pid, low, high, moment, entry) AS (VALUES {places}), found AS {kept} (SELECT pid, low, high, moment,"
+    " (SELECT e.at_ms FROM dashboard_event e WHERE e.partition_id = asked.pid AND e.entry >= asked.entry"
+    " AND e.at_ms >= asked.moment AND e.id >= asked.low AND e.id < asked.high ORDER BY e.entry LIMIT 1) AS first_ms"
+    " FROM asked) SELECT pid, moment, (SELECT MIN(e.id + 0) FROM dashboard_event e WHERE e.partition_id = found.pid"
+    " AND e.entry >= CAST(first_ms AS text) AND e.entry < CAST(first_ms + 1 AS text) AND e.at_ms = first_ms"
+    " AND e.id >= found.low AND e.id < found.high) AS id FROM found"
 )
-# In their order: what is asked is the least number, and times may repeat and even fall.
-_FEW: Final = _AT.replace("SELECT at_ms", "SELECT id")
-_END_MS: Final = 2**62
-FEW: Final = 256  # events that one query may look through
+_PLACE: Final = (
+    "(CAST(%s AS bigint), CAST(%s AS bigint), CAST(%s AS bigint), CAST(%s AS bigint), CAST(%s AS varchar(41)))"
+)
+_SCAN: Final = "SELECT id FROM dashboard_event WHERE id >= %s AND id < %s AND at_ms >= %s ORDER BY id LIMIT 1"
 
 Bounds = dict[int, int]  # by partition id: the number from which to go on, itself left out
 
@@ -39,62 +49,48 @@ Spans = dict[int, Span]  # by partition id
 
 
 def spans_of(
-    places: Iterable[PartitionRow], *, since_ms: int | None = None, until_ms: int | None = None, ghosts: bool = False
+    places: Collection[PartitionRow], *, since_ms: int | None = None, until_ms: int | None = None, ghosts: bool = False
 ) -> Spans:
     """The whole of each partition, or what was published between the two moments, which are included."""
-    found = {}
-    for place in places:
-        span = Span(GHOSTS_FROM - 1, _LAST_NUMBER) if ghosts else Span(0, min(place.newest_number + 1, GHOSTS_FROM))
-        moments = [None if ghosts else since_ms, None if ghosts or until_ms is None else until_ms + 1]
-        first, last = _first_at(place, moments, span)
-        found[place.id] = Span(span.low if first is None else first - 1, span.high if last is None else last)
+    found = {place.id: _whole(place, ghosts=ghosts) for place in places}
+    if ghosts:
+        return found
+    moments = [moment for moment in (since_ms, None if until_ms is None else until_ms + 1) if moment is not None]
+    firsts = first_at([(place, moment) for place in places for moment in moments], found)
+    for pid, (low, high) in found.items():
+        first = low if since_ms is None else firsts[pid, since_ms] - 1
+        found[pid] = Span(first, high if until_ms is None else firsts[pid, until_ms + 1])
     return found
 
 
-def _first_at(place: PartitionRow, moments: Sequence[int | None], span: Span) -> list[int | None]:
-    """For each moment, the number of the first event within the span that was published then or later.
+def _whole(place: PartitionRow, *, ghosts: bool) -> Span:
+    return Span(GHOSTS_FROM - 1, _LAST_NUMBER) if ghosts else Span(0, min(place.newest_number + 1, GHOSTS_FROM))
 
-    Else the span's end; None for no moment.
+
+def first_at(asked: Sequence[tuple[PartitionRow, int]], spans: Spans) -> dict[tuple[int, int], int]:
+    """By partition and moment: the number of the first event of the span that was published then or later.
+
+    Else the span's end. Numbers go up with time, but for a server that was found behind what is recorded.
     """
-    if span.is_empty or moments.count(None) == len(moments):
-        return [None] * len(moments)
-    oldest = rows(_AT, [event_pk(place.id, span.low + 1), event_pk(place.id, span.high), 0, _END_MS])
-    if not oldest:
-        return [None if moment is None else span.high for moment in moments]
-    ends = oldest[0]["at_ms"], place.newest_ms
-    return [None if moment is None else first_at(place.id, moment, span, ends) for moment in moments]
+    found = {(place.id, moment): spans[place.id].high for place, moment in asked}
+    within = [(place, moment) for place, moment in asked if moment <= place.newest_ms]
+    for some in slices([(place.id, moment) for place, moment in within if moment in _PLAIN_MS]):
+        places = [value for pid, moment in some for value in (pid, *_keys(pid, spans[pid]), moment, str(moment))]
+        kept = "MATERIALIZED" if connection.vendor == "postgresql" else ""
+        statement = _FIRST.replace("{kept}", kept).replace("{places}", ", ".join([_PLACE] * len(some)))
+        for row in rows(statement, places):
+            if row["id"] is not None:
+                found[row["pid"], row["moment"]] = number_of(row["id"])
+    for place, moment in within:
+        if found[place.id, moment] == spans[place.id].high:  # odd times, which strangers may give to entries
+            for row in rows(_SCAN, [*_keys(place.id, spans[place.id]), moment]):
+                found[place.id, moment] = number_of(row["id"])
+    return found
 
 
-def first_at(partition_id: int, at_ms: int, span: Span, ends_ms: tuple[int, int]) -> int:
-    """The number of the first event within the span that was published at that moment or later; else the span's end.
-
-    Numbers go up with time, but for a server that was found behind what is recorded. So where to look is guessed from
-    the times at both ends (`ends_ms`), and checked a little before and after: a few queries, where halving takes
-    twenty, and queries that know about when. Where events came unevenly a guess may be far off: each time what is left
-    is halved too.
-    """
-    low, high, (low_ms, high_ms) = span.low + 1, span.high, ends_ms
-    if not low_ms < at_ms <= high_ms:
-        return low if at_ms <= low_ms else high
-    while high - low > FEW:
-        for number in _guesses(low, high, (low_ms, high_ms), at_ms):
-            if not low <= number < high:
-                continue
-            found = rows(_AT, [event_pk(partition_id, number), event_pk(partition_id, high), low_ms, high_ms])
-            if not found or found[0]["at_ms"] >= at_ms:
-                high, high_ms = number, found[0]["at_ms"] if found else high_ms
-            else:
-                low, low_ms = number + 1, found[0]["at_ms"]
-    few = rows(_FEW, [event_pk(partition_id, low), event_pk(partition_id, high), at_ms, high_ms])
-    return number_of(few[0]["id"]) if few else high
-
-
-def _guesses(low: int, high: int, ends_ms: tuple[int, int], at_ms: int) -> tuple[int, int, int]:
-    """Numbers to look at: a little before and after where the moment should be, and the middle."""
-    low_ms, high_ms = ends_ms
-    around = low + (high - low) * (at_ms - low_ms) // (high_ms - low_ms)
-    slack = isqrt(high - low)
-    return around - slack, around + slack, (low + high) // 2
+def _keys(pid: int, span: Span) -> tuple[int, int]:
+    """The span's primary keys, the last one left out."""
+    return event_pk(pid, span.low + 1), event_pk(pid, span.high)
 
 
 def from_mark(mark: str | None, spans: Spans, *, oldest_first: bool) -> Spans:

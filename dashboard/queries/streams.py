@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from heapq import merge
+from itertools import product
 from typing import Any, Final, NamedTuple
+
+from django.db import connection
 
 from dashboard.models import NUMBER_BITS, event_pk
 from dashboard.queries.spans import Span, Spans
 from dashboard.record.rows import clean
-from dashboard.sql import rows, rows_in, spread
+from dashboard.sql import rows, rows_in, slices, spread
 
 Row = dict[str, Any]
 
@@ -26,6 +29,19 @@ _COLUMNS: Final = (
 _BY_INDEX: Final = (
     "SELECT {columns} FROM dashboard_event e WHERE {condition} e.id > %s AND e.id < %s ORDER BY e.id {way} LIMIT %s"
 )
+# PostgreSQL plans each statement anew, for every period: which of many sources have anything is asked at once. A plan
+# for all of them would not know their bounds, and sort what an index has in order; so what they have is read by itself.
+_HAS: Final = {
+    "event": "SELECT 1 FROM dashboard_event e WHERE {condition} e.id > asked.low AND e.id < asked.high LIMIT 1",
+    "state": "SELECT 1 FROM dashboard_delivery WHERE NOT (state = 'succeeded') AND state = asked.text"
+    " AND event_id > asked.low AND event_id < asked.high LIMIT 1",
+}
+_WITH_ANY: Final = (
+    "WITH asked(place, low, high, text) AS MATERIALIZED (VALUES {asked})"
+    " SELECT place FROM asked WHERE ({has}) IS NOT NULL"
+)
+_ASKED: Final = "(%s, CAST(%s AS bigint), CAST(%s AS bigint), CAST(%s AS varchar(512)))"
+MANY: Final = 4  # sources
 # The condition of the index of trouble, word for word.
 _BY_STATE: Final = (
     'SELECT {columns}, d."group" AS lane_group, d.state AS lane_state, d.attempt AS lane_attempt,'
@@ -62,6 +78,18 @@ class Reading(NamedTuple):
         return "ASC" if self.oldest_first else "DESC"
 
 
+class _Source(NamedTuple):
+    """A stretch of one partition, and what its index is asked for."""
+
+    pid: int
+    span: Span
+    text: str
+
+    @property
+    def keys(self) -> tuple[int, int]:
+        return event_pk(self.pid, self.span.low), event_pk(self.pid, self.span.high)
+
+
 def merged(sources: Sequence[Iterator[Row]], reading: Reading) -> Iterator[Row]:
     """Several sources as one, in the order of time."""
     return merge(*sources, key=lambda row: (row["at_ms"], row["id"]), reverse=not reading.oldest_first)
@@ -69,13 +97,19 @@ def merged(sources: Sequence[Iterator[Row]], reading: Reading) -> Iterator[Row]:
 
 def by_index(spans: Spans, reading: Reading, field: str = "", values: Sequence[str] = ("",)) -> list[Iterator[Row]]:
     """Events with one of the values in an indexed field; without a field all events."""
-    texts = sorted({clean(value) for value in values})
-    return [_by_index(pid, span, reading, field, text) for pid, span in spans.items() for text in texts]
+    sources = _sources(spans, sorted({clean(value) for value in values}))
+    condition = _CONDITIONS[field]
+    if field:
+        sources = _with_any(_HAS["event"].replace("{condition}", condition.replace("%s", "asked.text")), sources)
+    statement = _statement(_BY_INDEX, reading).replace("{condition}", condition)
+    return [_by_index(statement, source, reading) for source in sources]
 
 
 def by_state(spans: Spans, reading: Reading, states: Sequence[str]) -> list[Iterator[Row]]:
     """Events with a lane in one of these states, as far as the index of trouble knows; each with its `deliveries`."""
-    return [_by_state(pid, span, reading, state) for pid, span in spans.items() for state in states]
+    sources = _with_any(_HAS["state"], _sources(spans, states))
+    statement = _statement(_BY_STATE, reading)
+    return [_by_state(statement, source, reading) for source in sources]
 
 
 def by_ids(spans: Spans, reading: Reading, field: str, values: Sequence[str]) -> list[Iterator[Row]]:
@@ -87,25 +121,37 @@ def by_ids(spans: Spans, reading: Reading, field: str, values: Sequence[str]) ->
     return [_in_portions(sorted(row["id"] for row in found), spans, reading)]
 
 
-def _by_index(pid: int, span: Span, reading: Reading, field: str, text: str) -> Iterator[Row]:
-    statement = _statement(_BY_INDEX, reading).replace("{condition}", _CONDITIONS[field])
-    parameters = [text] if field else []
+def _sources(spans: Spans, texts: Sequence[str]) -> list[_Source]:
+    return [_Source(pid, span, text) for (pid, span), text in product(spans.items(), texts) if not span.is_empty]
+
+
+def _with_any(has: str, sources: list[_Source]) -> list[_Source]:
+    """The sources that have anything, where it is worth to ask first."""
+    if connection.vendor != "postgresql" or len(sources) <= MANY:
+        return sources
+    found = []
+    for some in slices(sources):
+        asked = [value for at, source in enumerate(some) for value in (at, *source.keys, source.text)]
+        statement = _WITH_ANY.replace("{has}", has).replace("{asked}", ", ".join([_ASKED] * len(some)))
+        found += [some[row["place"]] for row in rows(statement, asked)]
+    return found
+
+
+def _by_index(statement: str, source: _Source, reading: Reading) -> Iterator[Row]:
     count = reading.first_portion
-    while not span.is_empty:
-        found = rows(statement, [*parameters, event_pk(pid, span.low), event_pk(pid, span.high), count])
+    while not source.span.is_empty:
+        found = rows(statement, _parameters(statement, source, count))
         yield from found
         if len(found) < count:
             return
-        span = _after(span, found[-1]["id"], reading)
+        source = _after(source, found[-1]["id"], reading)
         count = reading.portion
 
 
-def _by_state(pid: int, span: Span, reading: Reading, state: str) -> Iterator[Row]:
-    statement = _statement(_BY_STATE, reading)
+def _by_state(statement: str, source: _Source, reading: Reading) -> Iterator[Row]:
     count = reading.first_portion
-    while not span.is_empty:
-        low, high = event_pk(pid, span.low), event_pk(pid, span.high)
-        found = rows(statement, [state, low, high, count])
+    while not source.span.is_empty:
+        found = rows(statement, _parameters(statement, source, count))
         is_last = len(found) < count
         if not is_last:  # the last event may have more lanes than came
             found = [row for row in found if row["id"] != found[-1]["id"]]
@@ -115,8 +161,13 @@ def _by_state(pid: int, span: Span, reading: Reading, state: str) -> Iterator[Ro
         yield from found
         if is_last:
             return
-        span = _after(span, found[-1]["id"], reading)
+        source = _after(source, found[-1]["id"], reading)
         count = reading.portion
+
+
+def _parameters(statement: str, source: _Source, count: int) -> list[Any]:
+    """Those of a statement that may ask for no text."""
+    return [source.text, *source.keys, count][-statement.count("%s") :]
 
 
 def _in_portions(ids: list[int], spans: Spans, reading: Reading) -> Iterator[Row]:
@@ -135,6 +186,7 @@ def _statement(pattern: str, reading: Reading) -> str:
     return pattern.replace("{columns}", reading.columns).replace("{way}", reading.way)
 
 
-def _after(span: Span, pk: int, reading: Reading) -> Span:
+def _after(source: _Source, pk: int, reading: Reading) -> _Source:
+    low, high = source.span
     number = pk & _NUMBER
-    return Span(number, span.high) if reading.oldest_first else Span(span.low, number)
+    return source._replace(span=Span(number, high) if reading.oldest_first else Span(low, number))

@@ -24,6 +24,7 @@ from dashboard.queries.bus_state import AGAIN_SECONDS, BusState, BusStreams, ask
 from dashboard.queries.findings import everything, recordings
 from dashboard.queries.lag import PartitionRow, partitions
 from dashboard.queries.projections import projections
+from dashboard.record.due import due
 from dashboard.record.limits import limits, size_on_disk
 from dashboard.record.presence import REBUILD, SILENT_MS
 from dashboard.record.spans import count_between
@@ -158,7 +159,10 @@ def _workers(state: BusState) -> dict[str, Any]:
 
 def _model(places: Collection[PartitionRow]) -> dict[str, Any]:
     keep = limits()
+    following, filled = due()
     return {
+        "due": following,
+        "filled": filled,
         "kind": {"sqlite": "SQLite", "postgresql": "PostgreSQL"}.get(connection.vendor, connection.vendor),
         "name": str(settings.DATABASES["default"]["NAME"]),
         "size": size_on_disk(),

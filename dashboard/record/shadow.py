@@ -20,6 +20,11 @@ from dashboard.sql import rows
 TABLES: Final = (  # partitions last, since others refer to them
     "attempt", "delivery", "event", "rewind", "subscription", "tally", "total", "rollup", "workerversion", "partition",
 )  # fmt: skip
+# Tables of the record that no stream tells, so that nobody can make them anew: a rebuild leaves them as they are.
+KEPT: Final = {
+    "lagsample": "lag is measured every ten seconds, and nothing tells it afterwards",
+    "recording": "which recorders run now; each says so itself",
+}
 _NAMES: Final = re.compile(rf"\bdashboard_(?=(?:{'|'.join(TABLES)})(?:_|\b))")
 _SWAP_WAIT: Final = "SET LOCAL lock_timeout = '2s'"
 # Ours and those of periods, the divided ones last: with them go their periods.

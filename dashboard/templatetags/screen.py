@@ -278,6 +278,19 @@ def over(group: Mapping[str, Any]) -> str:
     return falls if group["trend"] >= 0.05 else "not so soon"
 
 
+@register.filter
+def weekday(moment_ms: int) -> str:
+    """A moment within some days of now, UTC: `Tue 12:00`."""
+    return datetime.fromtimestamp(min(moment_ms, _LATEST_MS) / 1000, UTC).strftime("%a %H:%M")
+
+
+@register.filter
+def until(moment_ms: float) -> str:
+    """How long until then, in one unit: `in about 3 h`, `now`."""
+    seconds = int(moment_ms / 1000 - time.time())
+    return f"in about {_roughly(seconds)}" if seconds > 60 else "now"
+
+
 def _roughly(seconds: int) -> str:
     units = ((86_400, "d"), (3_600, "h"), (60, "min"))
     return next((f"{round(seconds / unit)} {name}" for unit, name in units if seconds >= unit), f"{max(seconds, 1)} s")

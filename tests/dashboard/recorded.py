@@ -32,7 +32,7 @@ class Recorded:
         events = []
         for _ in range(count):
             entry = self.entry()
-            made = {"id": f"e-{entry}", **usual, **fields, "entry": entry, "partition": partition}
+            made = {"id": f"e-{entry}", "entry": entry, **usual, **fields, "partition": partition}
             events.append(Event(**made, topic=self.topic))
         self._store(partition, events, [])
         return events

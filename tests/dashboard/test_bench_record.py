@@ -107,7 +107,11 @@ def test_tables_tell_ratios_growth_and_what_was_slowest() -> None:
     cpu = {"settled_cpu_us": 50.0, "recorded_cpu_us": 60.0}
     pairs = [{"settled": 10.0, "recorded": recorded, **cpu} for recorded in (20.0, 30.0, 40.0)]
     kept_up = {"pairs": pairs, "even": even}
-    keeps, stored, asked, refused = tables({"SQLite 3": {"kept_up": kept_up, "filled": filled}})
+    masked = {"baseline": [[10, 2.0, 1.0]] * 3, "ours": [[10, 2.1, 1.02], [10, 2.2, 1.03], [10, 2.3, 1.04]]}
+    every = {"kept_up": kept_up, "masked": masked, "filled": filled}
+    keeps, masks, stored, asked, refused = tables({"SQLite 3": every})
+    assert masks.rows == [["SQLite 3", "1.03 (1.02–1.04)", "1.10 (1.05–1.15)"]]
+    assert len(tables({"SQLite 3": {**every, "kept_up": None}})) == 3
     assert keeps.rows == [
         [
             "SQLite 3",
@@ -155,7 +159,8 @@ def test_the_command_measures_on_servers_of_its_own(tmp_path: Path) -> None:
     target, shown = tmp_path / "found.json", io.StringIO()
     call_command("bench", "record", *words, "--json", str(target), stdout=shown)
     report = json.loads(target.read_text())
-    keeps, stored, asked, refused = report["tables"]
+    keeps, masks, stored, asked, refused = report["tables"]
+    assert len(masks["raw"][0]["ours"]) == 1
     assert keeps["raw"][0]["even"]["events_per_second"] > 0
     assert [at["events"] for at in stored["raw"]] == [100, 1_000]
     assert asked["title"].startswith("SQLite 3")
@@ -166,7 +171,17 @@ def test_the_command_measures_on_servers_of_its_own(tmp_path: Path) -> None:
 def test_a_command_that_is_stopped_leaves_no_postgresql_behind(tmp_path: Path, wait_until: WaitUntil) -> None:
     with running(tmp_path / "data", "bench", "record", "--on", "postgresql", "--keep", str(tmp_path)) as command:
         command.wait_for_line("PostgreSQL")
-        [note] = tmp_path.glob("fanlight-*/postgresql/postmaster.pid")
+        [note] = tmp_path.glob("postgresql/postgresql/postmaster.pid")
         server = int(note.read_text().partition("\n")[0])
         assert command.stop() != 0
     wait_until(lambda: not Path(f"/proc/{server}").exists())
+
+
+def test_a_database_that_is_kept_is_filled_once_and_asked_again(tmp_path: Path) -> None:
+    words = ["record", "--on", "sqlite", "--events", "1000", "--asked", "2", "--only-ask", "--keep", str(tmp_path)]
+    call_command("bench", *words, stdout=io.StringIO())
+    told = (tmp_path / "sqlite" / "filled_1000.json").stat()
+    asked = (tmp_path / "sqlite" / "asked_1000.json").stat()
+    call_command("bench", *words, stdout=io.StringIO())
+    assert (tmp_path / "sqlite" / "filled_1000.json").stat().st_mtime_ns == told.st_mtime_ns
+    assert (tmp_path / "sqlite" / "asked_1000.json").stat().st_mtime_ns > asked.st_mtime_ns

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection, connections
 
@@ -32,6 +33,7 @@ from dashboard.models import Attempt, Delivery, Partition, Recording, Rewind, Ro
 from dashboard.models import Event as Stored
 from dashboard.models import Subscription as Said
 from dashboard.record import rebuild as rebuilding
+from dashboard.record import shadow
 from dashboard.record.presence import REBUILD, Presence
 from dashboard.record.rebuild import Progress, Rebuild, RebuildRefused
 from dashboard.recorder import Recorder
@@ -359,3 +361,14 @@ def test_the_embedded_server_of_a_stopped_bus_is_started_for_it(
         publisher.close()
     call_command("recorder", rebuild=True, stdout=StringIO())
     assert Stored.objects.count() == 1
+
+
+def test_each_table_of_the_record_is_made_anew_or_says_why_not() -> None:
+    of_the_record = {
+        model._meta.db_table.removeprefix("dashboard_")
+        for model in apps.get_app_config("dashboard").get_models()
+        if model.__module__ == "dashboard.models"
+    }
+    assert of_the_record == {*shadow.TABLES, *shadow.KEPT}
+    assert not set(shadow.TABLES) & set(shadow.KEPT)
+    assert all(shadow.KEPT.values())

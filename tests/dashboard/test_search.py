@@ -20,7 +20,9 @@ from bus.streams import Client
 from dashboard import queries
 from dashboard.queries import QueryInvalid
 from dashboard.queries.follow import Follower
+from dashboard.queries.lag import partitions
 from dashboard.queries.search import Budget
+from dashboard.queries.spans import Span, first_at
 from dashboard.record.rows import MAX_PAYLOAD
 from tests.dashboard.conftest import Record
 from tests.dashboard.hostile import TEXTS
@@ -393,7 +395,7 @@ def plans(text: str, **more: Any) -> list[str]:
         ("id:e-1", "event_by_id"),
         ("trace:trace", "event_by_trace"),
         ("cause:c-1", "event_by_cause"),
-        ("since:1h until:5m", "PRIMARY KEY (rowid"),
+        ("since:2002-01-01", "sqlite_autoindex_dashboard_event_1 (partition_id=?"),
         ("payload.n>3", "PRIMARY KEY (rowid"),
     ],
 )
@@ -495,3 +497,16 @@ def test_values_are_suggested_by_steps_through_an_index(fanned: Recorded) -> Non
     with CaptureQueriesContext(connection) as asked:
         assert "many" in texts("type:m")
     assert len(asked) <= 3
+
+
+def test_a_moment_is_found_among_odd_entries_and_many_of_one_ms(recorded: Recorded) -> None:
+    for entry in ("7-1", "1700000000000-9", "1700000000000-10", "1700000000005-2", "17000000000000-0"):
+        recorded.publish(entry=entry)
+    whole = {place.id: Span(0, 6) for place in partitions().values()}
+    [place] = partitions().values()
+
+    def first(moment: int) -> int:
+        return first_at([(place, moment)], whole)[place.id, moment]
+
+    assert [first(moment) for moment in (-5, 7, 8, 1_700_000_000_000, 1_700_000_000_001)] == [1, 1, 2, 2, 4]
+    assert [first(moment) for moment in (1_700_000_000_006, 17_000_000_000_000, 17_000_000_000_001)] == [5, 5, 6]

@@ -19,6 +19,7 @@ from bus.tail import Chunk, Position
 from dashboard.models import Attempt, Delivery, Partition
 from dashboard.models import Event as Stored
 from dashboard.record import dropping, periods, retention
+from dashboard.record.due import due
 from dashboard.record.limits import DAY_MS, Limits
 from dashboard.record.periods import HOUR_MS, Period
 from dashboard.record.projection import Projection
@@ -248,3 +249,15 @@ def undivide() -> None:
             cursor.execute(f"ALTER TABLE plain RENAME TO dashboard_{table}")
             if table != "event":
                 cursor.execute(f"ALTER TABLE dashboard_{table} DROP COLUMN at_ms")
+
+
+def test_the_period_that_goes_next_is_told_by_its_end(projection: Projection, settings: Any) -> None:
+    settings.KEEP_DAYS, settings.KEEP_EVENTS, settings.KEEP_SIZE = 7, 1_000_000, 10**12
+    now = now_ms()
+    publish(projection, now - 2 * DAY_MS, now)
+    following, filled = due()
+    assert following is not None
+    end_ms = periods.stored()[0].end_ms
+    assert (following.before_ms, following.at_ms, following.is_whole) == (end_ms, end_ms + 7 * DAY_MS, True)
+    assert [one.limit for one in filled] == ["KEEP_DAYS", "KEEP_EVENTS", "KEEP_SIZE"]
+    assert 0 < filled[2].share < 0.1

@@ -1,0 +1,87 @@
+"""Asks one database, which `filled` has filled, all that people ask of a record, and times the answers.
+
+A program of its own, since Django has one database a process: `python -m dashboard.bench.asked FILLED ASKED FILE` with
+BUS_URL, BUS_DATA and DATABASE_URL saying where. FILLED is what `filled` wrote; the figures go to FILE as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import django
+
+
+def main(filled: Path, count: int, target: Path) -> None:
+    """Ask; progress on standard output."""
+    django.setup()
+    from dashboard.bench.made_up import Samples
+
+    told = json.loads(filled.read_text())
+    _stand_at(told["ends"])
+    target.write_text(json.dumps({"asked": _asked(Samples(**told["samples"]), count), "hostile": _hostile()}))
+
+
+def _asked(samples: Any, count: int) -> list[dict[str, Any]]:
+    from dashboard.bench.asking import ask_all, quantile
+
+    found = []
+    for asked in ask_all(samples, count):
+        p50, p95, worst = quantile(asked.took_ms, 0.5), quantile(asked.took_ms, 0.95), asked.took_ms[-1]
+        print(f"  {asked.name}: p50 {p50:.1f} ms, p95 {p95:.1f} ms, at most {worst:.1f} ms", flush=True)
+        found.append(
+            {
+                "name": asked.name, "indexed": asked.indexed, "times": len(asked.took_ms), "p50_ms": p50,
+                "p95_ms": p95, "max_ms": worst, "searched": asked.searched,
+                "cpu_p50_ms": quantile(asked.cpu_ms, 0.5), "cpu_p95_ms": quantile(asked.cpu_ms, 0.95),
+            }
+        )  # fmt: skip
+    return found
+
+
+def _hostile() -> dict[str, Any]:
+    """How long hostile queries take to be answered, or refused."""
+    from dashboard.bench.hostile_queries import queries
+    from dashboard.queries.language import QueryInvalid, parse
+    from dashboard.queries.search import search
+
+    took: list[tuple[float, str]] = []
+    refused = 0
+    for text in queries():
+        began = time.perf_counter()
+        try:
+            search(parse(text))
+        except QueryInvalid:
+            refused += 1
+        took.append(((time.perf_counter() - began) * 1000, text))
+    took.sort()
+    return {
+        "queries": len(took), "answered": len(took) - refused, "refused": refused, "p50_ms": took[len(took) // 2][0],
+        "p99_ms": took[int(len(took) * 0.99)][0], "max_ms": took[-1][0], "slowest": ascii(took[-1][1][:60]),
+    }  # fmt: skip
+
+
+def _stand_at(ends: dict[str, str]) -> None:
+    """A bus whose groups have taken everything that was made: what is asked of lanes and lag is as in real life."""
+    import bus
+    from bus import operations
+    from bus.journal import SubscriptionRecord
+    from bus.keys import Keys
+    from bus.streams import connect
+    from dashboard.bench.made_up import TOPICS
+
+    config = bus.config()
+    client = connect(config)
+    for topic, groups in TOPICS.items():
+        client.run(operations.declare_topic(config.prefix, topic, 1))
+        for group in groups:
+            keys = Keys(config.prefix, topic, 0)
+            client.run(operations.subscribe(keys, group, SubscriptionRecord(), start=ends[topic], worker="bench"))
+    client.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
