@@ -13,18 +13,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any, Final
 
 from bus.server import EmbeddedServer
 from dashboard.bench import chart
+from dashboard.bench.compared import compared
 from dashboard.bench.latency import own_latency, raw_latency
 from dashboard.bench.own import Own
-from dashboard.bench.pairs import Pairs, Run, Spread, alternate, spread
+from dashboard.bench.pairs import Run, Spread, alternate, spread
 from dashboard.bench.raw import Raw
 from dashboard.bench.report import Report, Table
 
-COLUMNS: Final = ("", "times the baseline", "by processor time", "ours a second", "baseline a second")
 NOTES: Final = (
     """Baseline: redis-py and hiredis, by hand and for speed: XREADGROUP of 100, json.loads, a function called for each,
 one XACK for the 100. It records, fences and retries nothing. Publishing: XADD of one field that json.dumps made of the
@@ -103,18 +102,8 @@ def _cases(raw: Raw, own: Own, events: int) -> list[Case]:
 
 
 def _compared(durability: str, cases: list[Case], pairs: int) -> Table:
-    found = [(case, alternate(pairs, case.baseline, case.ours)) for case in cases]
-    rows = [(case.name, *_cells(result)) for case, result in found]
-    raw = [
-        {"name": case.name, "ratio": vars(result.ratio), "cpu_ratio": vars(result.cpu_ratio), **result.as_json()}
-        for case, result in found
-    ]
-    return Table(f"Against redis-py, durability {durability}, {pairs} pairs", COLUMNS, rows, raw)
-
-
-def _cells(found: Pairs) -> tuple[str, ...]:
-    rates = (median(run.per_second for run in runs) for runs in (found.ours, found.baseline))
-    return (str(found.ratio), str(found.cpu_ratio), *(f"{rate:,.0f}" for rate in rates))
+    found = [(case.name, alternate(pairs, case.baseline, case.ours)) for case in cases]
+    return compared(f"Against redis-py, durability {durability}, {pairs} pairs", found)
 
 
 def _latencies(raw: Raw, own: Own, full: bool) -> Table:  # noqa: FBT001
