@@ -14,13 +14,21 @@ PREFETCH = 128
 
 
 def _app(url: str) -> Any:
-    app = Celery("bench", broker=url, set_as_current=True)
-    app.conf.update(task_ignore_result=True, task_acks_late=True, worker_prefetch_multiplier=PREFETCH)
+    app = Celery("bench", broker=url.replace("unix://", "redis+socket://"), set_as_current=True)  # its name of these
+    app.conf.update(
+        task_ignore_result=True,
+        task_acks_late=True,
+        worker_prefetch_multiplier=PREFETCH,
+        worker_redirect_stdouts=False,  # where the program says what it found
+    )
     return app
 
 
 def _task(app: Any, handle: Handle) -> Any:
-    return app.task(name="bench.handle")(handle)
+    def run(data: Data) -> None:
+        handle(data)
+
+    return app.task(name="bench.handle")(run)
 
 
 @asynccontextmanager

@@ -15,17 +15,17 @@ from dashboard.bench.load import TOPIC, TYPE
 from dashboard.bench.peers.program import Data, Handle, Publish, main
 
 
-@attr.s(auto_attribs=True, frozen=True)
+@attr.s(frozen=True)
 class Order:
     """What `load.payload` makes, flat: Avro's schema is made of the types. Items stay JSON."""
 
-    order_id: str
-    customer: str
-    total_cents: int
-    currency: str
-    express: bool
-    items: str
-    note: str
+    order_id = attr.ib(type=str)
+    customer = attr.ib(type=str)
+    total_cents = attr.ib(type=int)
+    currency = attr.ib(type=str)
+    express = attr.ib(type=bool)
+    items = attr.ib(type=str)
+    note = attr.ib(type=str)
 
 
 def _signal(url: str) -> Any:

@@ -1,7 +1,7 @@
 """What every peer's program does: publish at once or at a pace, and count or time what its handler gets.
 
 `python -m dashboard.bench.peers.NAME publish URL EVENTS`, `… pace URL EVENTS PER_SECOND`, `… work URL EVENTS`,
-`… late URL EVENTS`. What was found is one line of JSON on standard output. A worker ends with its last event, at once:
+`… late URL EVENTS`. What was found is one line on standard output. A worker ends with its last event, at once:
 whatever a peer would still tidy up is nobody's any more.
 """
 
@@ -20,6 +20,7 @@ from typing import Any, Final
 from dashboard.bench.load import payload
 from dashboard.bench.pairs import Stopwatch
 
+ANSWER: Final = "bench "  # a line that begins so is ours, and JSON
 READY: Final = "ready"  # a worker says so when it has handled a first event, which is not counted
 
 Data = dict[str, Any]
@@ -89,7 +90,7 @@ def _timed(events: int) -> Handle:
 
 
 def _say(what: object) -> None:
-    print(json.dumps(what), flush=True)
+    print(ANSWER + json.dumps(what), flush=True)
 
 
 def _end(what: object) -> None:

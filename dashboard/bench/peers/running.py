@@ -22,8 +22,9 @@ from bus import lifeline
 from dashboard.bench.latency import Latency
 from dashboard.bench.pairs import Run
 from dashboard.bench.peers.catalogue import Peer
+from dashboard.bench.peers.program import ANSWER
 
-PATIENCE_SECONDS: Final = 120.0  # for one program
+PATIENCE_SECONDS: Final = 60.0  # for one program
 _ROOT: Final = str(Path(dashboard.__file__).resolve().parent.parent)
 
 
@@ -77,11 +78,11 @@ class _Running:
 
 
 def _answer(running: _Running) -> Any:
-    """The next line of JSON. Other lines are a peer's own greetings."""
+    """What it says next. Other lines are a peer's own greetings."""
     assert running.process.stdout is not None
     for line in running.process.stdout:
-        if line.startswith(("[", '"')):
-            return json.loads(line)
+        if line.startswith(ANSWER):
+            return json.loads(line.removeprefix(ANSWER))
     if running.too_late:
         raise PeerFailed(f"{running.peer.name}: expected an answer within {PATIENCE_SECONDS:g} s, got none")
     raise PeerFailed(f"{running.peer.name}: expected a figure, got: {running.last_words()}")
