@@ -21,7 +21,7 @@ from dashboard.bench.load import payload
 from dashboard.bench.pairs import Stopwatch
 
 ANSWER: Final = "bench "  # a line that begins so is ours, and JSON
-READY: Final = "ready"  # a worker says so when it has handled a first event, which is not counted
+READY: Final = "ready"  # a first event, which is not counted, was published or handled
 
 Data = dict[str, Any]
 Publish = Callable[[Data], Awaitable[object]]
@@ -56,6 +56,7 @@ async def _pace(publishing: Publishing, url: str, events: int, per_second: float
     """A first one; then, when told to go on, so many at an even pace, each saying when it was published."""
     async with publishing(url) as publish:
         await publish(payload(0))
+        _say(READY)
         sys.stdin.readline()
         began = time.monotonic()
         for number in range(events):

@@ -49,10 +49,12 @@ def turn(peer: Peer, url: str, events: int) -> Both:
 
 def latency(peer: Peer, url: str, events: int, per_second: float) -> Latency:
     """How long so many take from being published to the handler, at an even pace. The server must be empty."""
-    with _program(peer, "pace", url, events, per_second) as publisher, _program(peer, "late", url, events) as worker:
-        _answer(worker)  # that it is ready
-        publisher.go_on()
-        cuts = quantiles(_answer(worker), n=100)
+    with _program(peer, "pace", url, events, per_second) as publisher:
+        _answer(publisher)  # what it publishes to is made; some workers would make another one
+        with _program(peer, "late", url, events) as worker:
+            _answer(worker)
+            publisher.go_on()
+            cuts = quantiles(_answer(worker), n=100)
     return Latency(cuts[49], cuts[98])
 
 
