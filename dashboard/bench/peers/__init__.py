@@ -26,8 +26,8 @@ COLUMNS: Final = ("", "times the peer", "by processor time", "ours a second", "p
 PER_SECOND: Final = 50  # of the latencies
 FASTER: Final = 10  # times the events, for those that would be done before they are measured
 NOTES: Final = (
-    """One worker process each, a handler that does nothing, events published before it starts, timed from the first that
-is handled to the last. Published: one by one, from one process, each waited for. The second column compares the
+    """One worker process each, a handler that does nothing, events published before it starts, timed from the first
+that is handled to the last. Published: one by one, from one process, each waited for. The second column compares the
 processor time of that process.""",
     """Ours writes a record of every delivery. No peer does in these runs; Celery and taskiq keep no results.""",
     """Median of alternating pairs (least–greatest), data of 250 bytes.""",

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-os.environ["dramatiq_queue_prefetch"] = "500"  # read when it is imported
+os.environ["dramatiq_queue_prefetch"] = "500"  # noqa: SIM112  # its name, read at import
 
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import nats
@@ -20,10 +20,8 @@ from dashboard.bench.peers.program import Data, Handle, Publish, main
 async def publishing(url: str) -> AsyncIterator[Publish]:
     client = await nats.connect(url)
     stream = client.jetstream()
-    try:
+    with suppress(NotFoundError):  # the first run
         await stream.delete_stream(TOPIC)
-    except NotFoundError:
-        pass  # the first run
     await stream.add_stream(name=TOPIC, subjects=[TOPIC], storage=StorageType.FILE)
 
     async def publish(data: Data) -> object:

@@ -92,12 +92,12 @@ def _answer(running: _Running) -> Any:
 
 @contextmanager
 def _program(peer: Peer, *words: object) -> Iterator[_Running]:
-    with tempfile.TemporaryDirectory(prefix="fan") as folder:
+    with tempfile.TemporaryDirectory(prefix="fan") as folder, (Path(folder) / "log").open("w") as log:
         process = subprocess.Popen(
             _command(sys.executable, "-m", f"dashboard.bench.peers.{peer.module}", *map(str, words)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=(Path(folder) / "log").open("w"),
+            stderr=log,
             text=True,
             env=_environment(Path(folder)),
         )
