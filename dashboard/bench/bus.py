@@ -47,6 +47,7 @@ class Case:
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--pairs", type=int, default=9, help="alternating pairs for each figure (default 9)")
     parser.add_argument("--full", action="store_true", help="ten times the events, and longer streams")
+    parser.add_argument("--longest", type=int, help="events of the longest stream (default 50000, with --full 1000000)")
     parser.add_argument("--durability", choices=("relaxed", "strict"), help="one of them only (default: both)")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="write a chart of the comparisons there")
 
@@ -62,7 +63,8 @@ def run(options: dict[str, Any]) -> Report:
             tables.append(_compared(level, _cases(raw, own, events), pairs))
             if level == levels[0]:
                 tables += [_latencies(raw, own, options["full"]), _memory(raw, own)]
-                tables.append(_growth(own, [10_000, 1_000_000] if options["full"] else [10_000, 50_000]))
+                longest = options["longest"] or (1_000_000 if options["full"] else 50_000)
+                tables += [_topics(own, events), _growth(own, [10_000, longest])]
     if options["svg"]:
         options["svg"].write_text(chart.drawn(tables[0]))
     return Report("bus", tables, NOTES)
@@ -136,6 +138,20 @@ def _memory(raw: Raw, own: Own) -> Table:
         ("the baseline's entry, one field", f"{bare:.0f} bytes"),
     ]
     return Table("Memory on the server", ("", "each"), rows, [{"record": journal, "event": events, "bare": bare}])
+
+
+def _topics(own: Own, events: int) -> Table:
+    """Whether an event costs more where a worker reads more topics: one and many take turns."""
+    rows, figures = [], []
+    for topics in (10, 100):
+        found = alternate(
+            5, lambda: own.settle_topics(events, 1), lambda topics=topics: own.settle_topics(events, topics)
+        )
+        costs = [spread([run.cpu_us for run in runs]) for runs in (found.baseline, found.ours)]
+        rows.append((f"{topics} topics", str(found.ratio), *map(_us, reversed(costs))))
+        figures.append({"topics": topics, "ratio": vars(found.ratio), **found.as_json()})
+    columns = ("", "times one topic", "processor time, µs an event", "with one topic")
+    return Table("The same events on more topics, one worker, 5 pairs", columns, rows, figures)
 
 
 def _growth(own: Own, sizes: list[int]) -> Table:

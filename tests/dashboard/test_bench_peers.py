@@ -21,6 +21,7 @@ TWIN = Peer("twin", "ours", ["redis"], "as it comes")
 MISSING = Peer("nobody", "ours", ["no-such-package"], "")
 
 
+@pytest.mark.timeout(400)  # thirty programs start
 def test_a_peer_is_measured_and_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(peers, "PEERS", (TWIN, MISSING))
     words = ["--pairs", "1", "--events", "20", "--seconds", "0.4"]
