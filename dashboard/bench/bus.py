@@ -12,6 +12,7 @@ from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -144,9 +145,7 @@ def _topics(own: Own, events: int) -> Table:
     """Whether an event costs more where a worker reads more topics: one and many take turns."""
     rows, figures = [], []
     for topics in (10, 100):
-        found = alternate(
-            5, lambda: own.settle_topics(events, 1), lambda topics=topics: own.settle_topics(events, topics)
-        )
+        found = alternate(5, partial(own.settle_topics, events, 1), partial(own.settle_topics, events, topics))
         costs = [spread([run.cpu_us for run in runs]) for runs in (found.baseline, found.ours)]
         rows.append((f"{topics} topics", str(found.ratio), *map(_us, reversed(costs))))
         figures.append({"topics": topics, "ratio": vars(found.ratio), **found.as_json()})
