@@ -12,19 +12,19 @@ from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any, Final
 
 from bus.server import EmbeddedServer
 from dashboard.bench import chart
+from dashboard.bench.compared import compared
 from dashboard.bench.latency import own_latency, raw_latency
 from dashboard.bench.own import Own
-from dashboard.bench.pairs import Pairs, Run, Spread, alternate, spread
+from dashboard.bench.pairs import Run, Spread, alternate, spread
 from dashboard.bench.raw import Raw
 from dashboard.bench.report import Report, Table
 
-COLUMNS: Final = ("", "times the baseline", "by processor time", "ours a second", "baseline a second")
 NOTES: Final = (
     """Baseline: redis-py and hiredis, by hand and for speed: XREADGROUP of 100, json.loads, a function called for each,
 one XACK for the 100. It records, fences and retries nothing. Publishing: XADD of one field that json.dumps made of the
@@ -48,6 +48,7 @@ class Case:
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--pairs", type=int, default=9, help="alternating pairs for each figure (default 9)")
     parser.add_argument("--full", action="store_true", help="ten times the events, and longer streams")
+    parser.add_argument("--longest", type=int, help="events of the longest stream (default 50000, with --full 1000000)")
     parser.add_argument("--durability", choices=("relaxed", "strict"), help="one of them only (default: both)")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="write a chart of the comparisons there")
 
@@ -63,7 +64,8 @@ def run(options: dict[str, Any]) -> Report:
             tables.append(_compared(level, _cases(raw, own, events), pairs))
             if level == levels[0]:
                 tables += [_latencies(raw, own, options["full"]), _memory(raw, own)]
-                tables.append(_growth(own, [10_000, 1_000_000] if options["full"] else [10_000, 50_000]))
+                longest = options["longest"] or (1_000_000 if options["full"] else 50_000)
+                tables += [_topics(own, events), _growth(own, [10_000, longest])]
     if options["svg"]:
         options["svg"].write_text(chart.drawn(tables[0]))
     return Report("bus", tables, NOTES)
@@ -103,18 +105,8 @@ def _cases(raw: Raw, own: Own, events: int) -> list[Case]:
 
 
 def _compared(durability: str, cases: list[Case], pairs: int) -> Table:
-    found = [(case, alternate(pairs, case.baseline, case.ours)) for case in cases]
-    rows = [(case.name, *_cells(result)) for case, result in found]
-    raw = [
-        {"name": case.name, "ratio": vars(result.ratio), "cpu_ratio": vars(result.cpu_ratio), **result.as_json()}
-        for case, result in found
-    ]
-    return Table(f"Against redis-py, durability {durability}, {pairs} pairs", COLUMNS, rows, raw)
-
-
-def _cells(found: Pairs) -> tuple[str, ...]:
-    rates = (median(run.per_second for run in runs) for runs in (found.ours, found.baseline))
-    return (str(found.ratio), str(found.cpu_ratio), *(f"{rate:,.0f}" for rate in rates))
+    found = [(case.name, alternate(pairs, case.baseline, case.ours)) for case in cases]
+    return compared(f"Against redis-py, durability {durability}, {pairs} pairs", found)
 
 
 def _latencies(raw: Raw, own: Own, full: bool) -> Table:  # noqa: FBT001
@@ -147,6 +139,18 @@ def _memory(raw: Raw, own: Own) -> Table:
         ("the baseline's entry, one field", f"{bare:.0f} bytes"),
     ]
     return Table("Memory on the server", ("", "each"), rows, [{"record": journal, "event": events, "bare": bare}])
+
+
+def _topics(own: Own, events: int) -> Table:
+    """Whether an event costs more where a worker reads more topics: one and many take turns."""
+    rows, figures = [], []
+    for topics in (10, 100):
+        found = alternate(5, partial(own.settle_topics, events, 1), partial(own.settle_topics, events, topics))
+        costs = [spread([run.cpu_us for run in runs]) for runs in (found.baseline, found.ours)]
+        rows.append((f"{topics} topics", str(found.ratio), *map(_us, reversed(costs))))
+        figures.append({"topics": topics, "ratio": vars(found.ratio), **found.as_json()})
+    columns = ("", "times one topic", "processor time, µs an event", "with one topic")
+    return Table("The same events on more topics, one worker, 5 pairs", columns, rows, figures)
 
 
 def _growth(own: Own, sizes: list[int]) -> Table:

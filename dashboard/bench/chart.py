@@ -19,14 +19,14 @@ _STYLE: Final = (
 )
 
 
-def drawn(table: Table) -> str:
+def drawn(table: Table, *, than: str = "the baseline") -> str:
     """Bars of each row's `ratio`, a whisker from the least to the greatest pair, and a line where both are as fast."""
     height = HEAD + ROW * len(table.raw) + 16
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img">',
             f"<title>{escape(table.title)}</title><style>{_STYLE}</style>",
-            f'<text class="t" x="8" y="22">{escape(table.title)}: times as fast as the baseline</text>',
+            f'<text class="t" x="8" y="22">{escape(table.title)}: times as fast as {escape(than)}</text>',
             *_bars(table),
             "</svg>\n",
         ]

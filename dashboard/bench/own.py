@@ -91,6 +91,22 @@ class Own:
         worker.run()
         return stopwatch.run
 
+    def settle_topics(self, events: int, topics: int) -> Run:
+        """One group on each of so many topics, in one worker; the events are spread over all."""
+        each, name = events // topics, f"t{uuid4().hex[:8]}"
+        other = self.emptied()
+        for number in range(topics):
+            other.filled = 0
+            other.fill(each, topic=f"{name}-{number}")
+        stopwatch = Stopwatch(each * topics, lambda: worker.stop())  # noqa: PLW0108  # made below
+        handler = _handler(stopwatch, is_async=False)
+        worker = other.worker(
+            *(Subscription(f"{name}-{number}", "bench", handler, start="earliest") for number in range(topics))
+        )
+        worker.run()
+        other.close()
+        return stopwatch.run
+
     def settle_unrecorded(self, events: int) -> Run:
         """As `settle`, by a script from which the journal's line is cut out. Nothing else can leave it out."""
         real = wire.script

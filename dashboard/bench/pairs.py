@@ -11,7 +11,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -92,16 +94,22 @@ class Stopwatch:
 
 
 def alternate(pairs: int, baseline: Callable[[], Run], ours: Callable[[], Run]) -> Pairs:
-    """Runs of both in turn; who begins changes with every pair, and a first pair warms up and does not count."""
-    found = Pairs()
+    """Runs of both in turn."""
+    both = turns(pairs, baseline, ours)
+    return Pairs([base for base, _ in both], [own for _, own in both])
+
+
+def turns(pairs: int, baseline: Callable[[], T], ours: Callable[[], T]) -> list[tuple[T, T]]:
+    """What both give in turn; who begins changes with every pair, and a first pair warms up and does not count."""
+    found = []
     for number in range(-1, pairs):
-        both = [(found.baseline, baseline), (found.ours, ours)]
-        for kept, measure in both if number % 2 else reversed(both):
-            gc.collect()
-            run = measure()
-            if number >= 0:
-                kept.append(run)
-    return found
+        gc.collect()
+        first, second = (baseline, ours) if number % 2 else (ours, baseline)
+        one = first()
+        gc.collect()
+        other = second()
+        found.append((one, other) if number % 2 else (other, one))
+    return found[1:]
 
 
 def timed(events: int, work: Callable[[], object]) -> Run:

@@ -37,6 +37,10 @@ class Raw:
         """No rewrite of the log in the middle of a run."""
         self.client.config_set("auto-aof-rewrite-percentage", "0")
 
+    def empty(self) -> None:
+        """Nothing is left on the server."""
+        self.client.flushall()
+
     def server_cpu_seconds(self) -> float:
         """Processor time that the server has used so far."""
         used = self.client.info("cpu")

@@ -38,8 +38,13 @@ def _context(request: HttpRequest) -> dict[str, object]:
     if not version:
         raise Http404("no shop has kept a list of orders here")
     found = OrderRow.objects.filter(version=version)
-    orders = list(found.order_by("-pk").values("order_id", "customer", "total", "state", "placed_at")[:MAX_ROWS])
-    for order in orders:
-        order["look"] = LOOKS.get(order["state"], "waiting")
-        order["query"] = f"topic:orders key:{quoted(order['order_id'])}"
+    rows = found.order_by("-pk").values("order_id", "customer", "total", "state")[:MAX_ROWS]
+    orders = [
+        {
+            **row,
+            "look": LOOKS.get(row["state"], "waiting"),
+            "query": f"topic:orders key:{quoted(row['order_id'])}",
+        }
+        for row in rows
+    ]
     return {"orders": orders, "of": found.count(), "version": version, "may_see": Sight(request.user).sees("orders")}

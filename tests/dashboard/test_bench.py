@@ -69,6 +69,7 @@ def test_both_sides_settle_and_publish_what_they_were_asked_to(own: Own, raw: Ra
         assert side.settle(250).events == side.publish(20).events + 230
         assert side.publish_many(250).events == side.settle_groups(125, 2).events == 250
         assert side.publish_async(60).events == 60
+    assert own.settle_topics(250, 10).events == 250
 
 
 @pytest.mark.parametrize("options", [{"is_async": True}, {"is_async": True, "concurrency": 20}, {"ordered": True}])
