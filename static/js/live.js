@@ -57,7 +57,7 @@ class Live extends EventTarget {
     if (this.#socket || document.hidden || this.#isStopped || !this.#subject) return;
     const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/live/`);
     this.#socket = socket;
-    socket.addEventListener("open", () => this.#ask());
+    socket.addEventListener("open", () => (socket === this.#socket ? this.#ask() : socket.close()));
     socket.addEventListener("message", (message) => this.#take(socket, JSON.parse(message.data)));
     socket.addEventListener("close", () => this.#lost(socket));
   }
@@ -108,7 +108,7 @@ class Live extends EventTarget {
     const socket = this.#socket;
     this.#socket = null;
     clearTimeout(this.#timer);
-    socket?.close();
+    if (socket?.readyState === WebSocket.OPEN) socket.close(); // one that still opens closes itself, silently
     this.#tell("status", { status: "paused", text: words });
   }
 

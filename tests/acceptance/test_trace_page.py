@@ -353,7 +353,7 @@ def test_a_trace_that_grows_leaves_its_cards_where_they_are(page: Page) -> None:
 def test_values_of_a_payload_are_found_and_texts_to_copy_are_there(page: Page) -> None:
     open_trace(page, "bench-200/?event=bench-200-1")
     expect(page.locator("#trace-panel .copy-as summary")).to_have_text(
-        [re.compile(n) for n in ("Python", "pytest", "manage.py", "redis-cli")]
+        [re.compile(n) for n in ("Python", "pytest", "manage.py", "redis-cli", "curl")]
     )
     page.locator(".copy-as summary").first.click(position={"x": 30, "y": 10})
     expect(page.locator("#copy-text-1")).to_contain_text("bus.publish(")

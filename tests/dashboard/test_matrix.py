@@ -53,6 +53,7 @@ class Row(NamedTuple):
 
 
 PAGE = Row((302, 200, 200, 200, 200))
+NO_SHOP = Row((302, 404, 404, 404, 404))
 API = Row((401, 200, 200, 200, 200), (401, 405, 405, 405, 405))
 OF_TOPIC, OF_GROUP, OF_TRACE = {"topic": "orders"}, {"topic": "orders", "group": "email"}, {"correlation_id": "trace"}
 MATRIX = {
@@ -72,6 +73,7 @@ MATRIX = {
     "alerts": PAGE,
     "alerts-body": PAGE,
     "alert": PAGE._replace(where={"pk": "1"}),
+    "alert-body": PAGE._replace(where={"pk": "1"}),
     "alert-act": Row((302, 405, 405, 405, 405), (302, 403, 403, 302, 302), {"pk": "1", "word": "acknowledge"}),
     "rule-new": Row((302, 200, 200, 200, 200), (302, 403, 403, 302, 302)),
     "rule": Row((302, 200, 200, 200, 200), (302, 403, 403, 302, 302), {"pk": "1"}),
@@ -106,6 +108,8 @@ MATRIX = {
     "system-body": PAGE,
     "alarm": PAGE,
     "search": PAGE,
+    "shop-orders": NO_SHOP,
+    "shop-orders-body": NO_SHOP,
     "activity": PAGE,
     "action": PAGE._replace(where={"pk": "1"}),
     "act": Row((302, 200, 200, 200, 200), (302, 403, 403, 302, 302), {"deed": "pause"}, "topic=orders&group=email"),
