@@ -28,7 +28,7 @@ def main(filled: Path, count: int, target: Path) -> None:
 
     told = json.loads(filled.read_text())
     with closing(connect(bus.config())) as client:
-        stand_at(client, told["ends"])
+        stand_at(client, told)
     target.write_text(json.dumps({"asked": _asked(Samples(**told["samples"]), count), "hostile": _hostile()}))
 
 
@@ -71,19 +71,26 @@ def _hostile() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def stand_at(client: Client, ends: dict[str, str]) -> None:
-    """A bus whose groups have taken everything that was made: what is asked of lanes and lag is as in real life."""
+def stand_at(client: Client, told: dict[str, Any]) -> None:
+    """A bus whose groups have taken everything that was made: what is asked of lanes and lag is as in real life.
+
+    `told`: what `filled` wrote. The newest event of each topic is there, so that a recorder goes on behind it.
+    """
     from bus import operations
     from bus.journal import SubscriptionRecord
     from bus.keys import Keys
+    from bus.wire import Operation
     from dashboard.bench.made_up import TOPICS
 
     prefix = client.config.prefix
+    ends = told["ends"]
     for topic, groups in TOPICS.items():
         client.run(operations.declare_topic(prefix, topic, 1))
         for group in groups:
             record = SubscriptionRecord()
             client.run(operations.subscribe(Keys(prefix, topic, 0), group, record, start=ends[topic], worker="bench"))
+        newest = (b"XADD", Keys(prefix, topic, 0).events, ends[topic].encode(), b"id", told["newest"][topic].encode())
+        client.run(Operation([newest], lambda _: None))
 
 
 if __name__ == "__main__":

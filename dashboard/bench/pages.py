@@ -47,7 +47,7 @@ def pages(options: Mapping[str, Any]) -> Table:
     ):
         told = filled(database, folder, options["events"])
         with closing(connect(Config(url=server.url, data_folder=data))) as client:
-            stand_at(client, told["ends"])
+            stand_at(client, told)
             _widen(client)
         database.forget(ROOM)
         places = {"BUS_URL": server.url, "DATABASE_URL": database.copied(f"filled_{options['events']}", ROOM)}
