@@ -79,7 +79,8 @@ def sign_in(chromium: Browser, link: str) -> tuple[Page, str]:
 def environment(folder: Path, **more: str) -> dict[str, str]:
     """That of a process whose data is below `folder`, with `more`, whatever bus or database the user has."""
     rest = {name: value for name, value in os.environ.items() if name not in ("BUS_URL", "DATABASE_URL")}
-    return {**rest, "BUS_DATA": str(folder / "data"), "PYTHONUNBUFFERED": "1", **more}
+    own = {"BUS_DATA": str(folder / "data"), "DJANGO_SETTINGS_MODULE": "dashboard.settings", "PYTHONUNBUFFERED": "1"}
+    return {**rest, **own, **more}
 
 
 @contextmanager

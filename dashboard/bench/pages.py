@@ -6,7 +6,7 @@ import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from itertools import cycle
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -67,7 +67,10 @@ def _asked(
     with dashboard(folder, "up", **EVERYTHING, **places) as link, closing(Visitor(link)) as visitor:
         wait(lambda: _is_recorded(visitor), f"{ALL_TOPICS:,} topics on the page")
         for name, paths in _pages(samples).items():
-            took = sorted(_timed(visitor, [next(paths) for _ in range(WARM + count)])[WARM:])
+            asked = list(islice(paths, WARM + count))
+            if not asked:
+                continue  # a history so small that it has none of these
+            took = sorted(_timed(visitor, asked)[WARM:])
             figures = {"p50_ms": quantile(took, 0.5), "p95_ms": quantile(took, 0.95), "max_ms": took[-1]}
             raw.append({"page": name, "times": count, **figures})
     return raw

@@ -130,7 +130,7 @@ def _shown_topics(overview: Mapping[str, Any], request: HttpRequest) -> dict[str
     by_topic: dict[str, list[Row]] = defaultdict(list)
     for group in overview["groups"]:
         by_topic[group["topic"]].append(group)
-    found = [
+    found: list[Row] = [
         {**row, "sums": _sums(by_topic[row["topic"]])}
         for row in overview["topics"]
         if named.lower() in row["topic"].lower()

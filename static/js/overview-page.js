@@ -126,7 +126,7 @@ class OverviewPage extends HTMLElement {
     if (!target || target.dataset.busy) return;
     target.dataset.busy = "yes";
     const asked = location.search;
-    fetchPart(`/overview/${part}/${part === "edge" ? asked : ""}`, target).finally(() => {
+    fetchPart(`/overview/${part}/${part === "recent" ? "" : asked}`, target).finally(() => {
       delete target.dataset.busy;
       if (asked !== location.search) this.#fetch(part); // followed another path meanwhile
     });
