@@ -76,19 +76,20 @@ def sign_in(chromium: Browser, link: str) -> tuple[Page, str]:
     return page, origin
 
 
-def environment(folder: Path) -> dict[str, str]:
-    """That of a process whose data is below `folder`, whatever bus or database the user has."""
+def environment(folder: Path, **more: str) -> dict[str, str]:
+    """That of a process whose data is below `folder`, with `more`, whatever bus or database the user has."""
     rest = {name: value for name, value in os.environ.items() if name not in ("BUS_URL", "DATABASE_URL")}
-    return {**rest, "BUS_DATA": str(folder / "data"), "PYTHONUNBUFFERED": "1"}
+    own = {"BUS_DATA": str(folder / "data"), "DJANGO_SETTINGS_MODULE": "dashboard.settings", "PYTHONUNBUFFERED": "1"}
+    return {**rest, **own, **more}
 
 
 @contextmanager
-def dashboard(folder: Path, *command: str) -> Iterator[str]:
-    """`manage.py` with these words, with its data below `folder`, on a free port; yields its login link."""
+def dashboard(folder: Path, *command: str, **more: str) -> Iterator[str]:
+    """`manage.py` with these words, in an `environment`, on a free port; yields its login link."""
     with (folder / "output.log").open("w+") as log:
         process = subprocess.Popen(
             [sys.executable, str(settings.BASE_DIR / "manage.py"), *command, "--port", "0"],
-            env=environment(folder),
+            env=environment(folder, **more),
             cwd=settings.BASE_DIR,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -8,4 +8,4 @@ from __future__ import annotations
 
 from typing import Final
 
-BENCHES: Final[tuple[str, ...]] = ("bus", "peers", "record", "screen")
+BENCHES: Final[tuple[str, ...]] = ("bus", "peers", "record", "screen", "web")

@@ -9,19 +9,26 @@ from __future__ import annotations
 import json
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import django
+
+if TYPE_CHECKING:
+    from bus.streams import Client
 
 
 def main(filled: Path, count: int, target: Path) -> None:
     """Ask; progress on standard output."""
     django.setup()
+    import bus
+    from bus.streams import connect
     from dashboard.bench.made_up import Samples
 
     told = json.loads(filled.read_text())
-    _stand_at(told["ends"])
+    with closing(connect(bus.config())) as client:
+        stand_at(client, told)
     target.write_text(json.dumps({"asked": _asked(Samples(**told["samples"]), count), "hostile": _hostile()}))
 
 
@@ -64,23 +71,26 @@ def _hostile() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _stand_at(ends: dict[str, str]) -> None:
-    """A bus whose groups have taken everything that was made: what is asked of lanes and lag is as in real life."""
-    import bus
+def stand_at(client: Client, told: dict[str, Any]) -> None:
+    """A bus whose groups have taken everything that was made: what is asked of lanes and lag is as in real life.
+
+    `told`: what `filled` wrote. The newest event of each topic is there, so that a recorder goes on behind it.
+    """
     from bus import operations
     from bus.journal import SubscriptionRecord
     from bus.keys import Keys
-    from bus.streams import connect
+    from bus.wire import Operation
     from dashboard.bench.made_up import TOPICS
 
-    config = bus.config()
-    client = connect(config)
+    prefix = client.config.prefix
+    ends = told["ends"]
     for topic, groups in TOPICS.items():
-        client.run(operations.declare_topic(config.prefix, topic, 1))
+        client.run(operations.declare_topic(prefix, topic, 1))
         for group in groups:
-            keys = Keys(config.prefix, topic, 0)
-            client.run(operations.subscribe(keys, group, SubscriptionRecord(), start=ends[topic], worker="bench"))
-    client.close()
+            record = SubscriptionRecord()
+            client.run(operations.subscribe(Keys(prefix, topic, 0), group, record, start=ends[topic], worker="bench"))
+        newest = (b"XADD", Keys(prefix, topic, 0).events, ends[topic].encode(), b"id", told["newest"][topic].encode())
+        client.run(Operation([newest], lambda _: None))
 
 
 if __name__ == "__main__":

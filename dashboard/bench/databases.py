@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import secrets
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,11 +20,15 @@ NAMES: Final = (SQLITE, POSTGRES)
 
 
 class Database(NamedTuple):
-    """One of them. `room` gives the DATABASE_URL of a database by its name, made where it is not; `forget` drops it."""
+    """One of them. `room` gives the DATABASE_URL of a database by its name, made where it is not; `forget` drops it.
+
+    `copied(of, name)`: that of a copy of another one, which nobody uses meanwhile.
+    """
 
     name: str
     room: Callable[[str], str]
     forget: Callable[[str], None]
+    copied: Callable[[str, str], str]
 
 
 @contextmanager
@@ -47,7 +52,14 @@ def _files(folder: Path) -> Database:
         for suffix in ("", "-wal", "-shm"):
             (folder / f"{room}.sqlite3{suffix}").unlink(missing_ok=True)
 
-    return Database(f"SQLite {sqlite3.sqlite_version}", lambda room: f"sqlite:///{folder}/{room}.sqlite3", forget)
+    def room(room: str) -> str:
+        return f"sqlite:///{folder}/{room}.sqlite3"
+
+    def copied(of: str, name: str) -> str:
+        shutil.copyfile(folder / f"{of}.sqlite3", folder / f"{name}.sqlite3")
+        return room(name)
+
+    return Database(f"SQLite {sqlite3.sqlite_version}", room, forget, copied)
 
 
 @contextmanager
@@ -89,9 +101,14 @@ def _postgres(url: str, *, keep: bool) -> Iterator[Database]:
             made.add(room)
             return urlunsplit(urlsplit(url)._replace(path=f"/{named(room)}"))
 
+        def copied(of: str, name: str) -> str:
+            copy = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+            connection.execute(copy.format(sql.Identifier(named(name)), sql.Identifier(named(of))))
+            return room(name)
+
         try:
             version = connection.info.server_version
-            yield Database(f"PostgreSQL {version // 10_000}.{version % 10_000}", room, forget)
+            yield Database(f"PostgreSQL {version // 10_000}.{version % 10_000}", room, forget, copied)
         finally:
             for name in () if keep else made:
                 forget(name)

@@ -36,7 +36,9 @@ def _filled(events: int) -> dict[str, Any]:
     projection.load()
     projection.add([(topic, 0) for topic in TOPICS])
     empty, spent, stored, said = _bytes(), 0.0, 0, 0
+    newest: dict[str, str] = {}
     for chunks in history.reads():
+        newest.update({chunk.topic: chunk.events[-1].id for chunk in chunks if chunk.events})
         began = time.perf_counter()
         stored += projection.store(chunks).events
         spent += time.perf_counter() - began
@@ -50,7 +52,7 @@ def _filled(events: int) -> dict[str, Any]:
         "bytes_per_event": (_bytes() - empty) / stored,
     }  # fmt: skip
     ends = {topic: position.events for topic, position in history.positions.items()}
-    return {"figures": figures, "samples": asdict(history.samples), "ends": ends}
+    return {"figures": figures, "samples": asdict(history.samples), "ends": ends, "newest": newest}
 
 
 def _analyse() -> None:

@@ -111,26 +111,34 @@ def _folder(keep: Path | None, name: str) -> Iterator[Path]:
 def _measured(database: Database, folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
     pairs = [options["pairs"], options["pair_events"], options["seconds"]]
     sizes = (options["events"] // TENTH, options["events"])
-    filled = [_filled(database, folder, size, options["asked"]) for size in sizes]
+    answered = [_filled(database, folder, size, options["asked"]) for size in sizes]
     if options["only_ask"]:
-        return {"kept_up": None, "masked": None, "filled": filled}
+        return {"kept_up": None, "masked": None, "filled": answered}
     for name in ("kept_up", "masked"):
         database.forget(name)
     return {
         "kept_up": _program("kept_up", database.room("kept_up"), pairs, folder / "kept_up.json"),
         "masked": _program("masked", database.room("masked"), pairs[:2], folder / "masked.json"),
-        "filled": filled,
+        "filled": answered,
     }
 
 
 def _filled(database: Database, folder: Path, events: int, asked: int) -> dict[str, Any]:
     """How fast so many events were written, now or when the folder's database was filled, and how fast it answers."""
-    room, told = f"filled_{events}", folder / f"filled_{events}.json"
-    if not told.exists():  # else it is whole
-        database.forget(room)
-        _program("filled", database.room(room), [events], told)
-    answers = _program("asked", database.room(room), [told, asked], folder / f"asked_{events}.json")
-    return {**json.loads(told.read_text())["figures"], **answers}
+    told = filled(database, folder, events)
+    arguments = [folder / f"filled_{events}.json", asked]
+    answers = _program("asked", database.room(f"filled_{events}"), arguments, folder / f"asked_{events}.json")
+    return {**told["figures"], **answers}
+
+
+def filled(database: Database, folder: Path, events: int) -> dict[str, Any]:
+    """Fill the room `filled_EVENTS` with so many events, unless it is; what `dashboard.bench.filled` wrote of it."""
+    room, target = f"filled_{events}", folder / f"filled_{events}.json"
+    if target.exists():  # it is whole
+        told: dict[str, Any] = json.loads(target.read_text())
+        return told
+    database.forget(room)
+    return dict(_program("filled", database.room(room), [events], target))
 
 
 def _program(name: str, database_url: str, arguments: list[Any], target: Path) -> Any:

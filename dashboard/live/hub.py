@@ -29,6 +29,7 @@ from dashboard.live.traces import Traces, Watcher
 from dashboard.record.subscriptions import order_of
 
 TICK_SECONDS: Final = 0.05
+SECONDS_A_SOCKET: Final = 0.0003  # more of a tick for each of many sockets: frames take a process' time, not events
 PATIENCE_SECONDS: Final = 1.0  # for the tail to reach what a page was rendered from
 RETRY_SECONDS: Final = 0.2
 
@@ -191,7 +192,8 @@ class Hub:
             feed.add(chunk, groups, steps)
         if self._tick is None:
             loop = asyncio.get_running_loop()
-            self._tick = loop.call_at(max(loop.time(), self._ticked_at + TICK_SECONDS), self._tick_all)
+            tick = max(TICK_SECONDS, len(self._sockets) * SECONDS_A_SOCKET)
+            self._tick = loop.call_at(max(loop.time(), self._ticked_at + tick), self._tick_all)
 
     def _tick_all(self) -> None:
         self._tick = None

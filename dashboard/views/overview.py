@@ -5,7 +5,8 @@ Shapes what `queries.overview()` answers into rows for the templates; must not q
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponse
@@ -22,6 +23,10 @@ from dashboard.queries.overview import BEHIND_LAG, BEHIND_MS
 MOST_BEHIND: Final = 4
 MAX_RAISED: Final = 3
 MAX_EDGE: Final = 20
+MAX_TOPICS: Final = 100
+MAX_GROUPS: Final = 50
+MOST_ROWS: Final = 2_000
+MAX_NAMED: Final = 120
 MAX_FOCUS: Final = 700
 FIGURES: Final = (
     ("dead", "dead letter", "dead letters", "given up, waiting for you"),
@@ -38,6 +43,7 @@ LOOKS: Final = {
     "skipped": "skipped",
     "released": "waiting",
 }
+Row = Mapping[str, Any]
 PARTS: Final = {
     "topics": "overview/_topics.html",
     "groups": "overview/_groups.html",
@@ -57,8 +63,7 @@ def overview(request: HttpRequest) -> HttpResponse:
 @require_safe
 def part(request: HttpRequest, name: str) -> HttpResponse:
     """One part of the overview again, for a page that got a new row."""
-    context = _context(request)
-    return render(request, PARTS[name], {**context, "topics": context["overview"]["topics"]})
+    return render(request, PARTS[name], _context(request))
 
 
 @require_safe
@@ -69,21 +74,22 @@ def topics(request: HttpRequest) -> HttpResponse:
 
 def _context(request: HttpRequest) -> dict[str, Any]:
     overview = queries.overview()
+    groups, topics = overview["groups"], _shown_topics(overview, request)
     trouble = request.GET.get("trouble", "")
     trouble = trouble if trouble in ("dead", "retrying", "behind") else ""
+    wanted = [group for group in groups if not trouble or _in_trouble(group, trouble, overview["now_ms"])]
     return {
         "overview": {
             **overview,
-            "topics": [{**row, "sums": _sums(row["topic"], overview["groups"])} for row in overview["topics"]],
             "recent": [_happening(item) for item in overview["recent"]],
         },
         "figures": [
             {"kind": kind, "value": overview["figures"][kind], "one": one, "many": many, "meaning": meaning}
             for kind, one, many, meaning in FIGURES
         ],
-        "groups": [
-            group for group in overview["groups"] if not trouble or _in_trouble(group, trouble, overview["now_ms"])
-        ],
+        **topics,
+        "groups": _worst(wanted, _group_badness, _most(request, MAX_GROUPS)),
+        "groups_found": len(wanted),
         "trouble": trouble,
         "behind": _behind() if overview["figures"]["behind"] else [],
         "raised": raised(MAX_RAISED),
@@ -118,9 +124,44 @@ def _lane(lanes: Iterable[Mapping[str, Any]], group: str) -> Mapping[str, Any] |
     return next((lane for lane in lanes if lane["group"] == group), None)
 
 
-def _sums(topic: str, groups: Iterable[Mapping[str, Any]]) -> dict[str, float | None]:
-    """What the topic's groups add up to; unknown (None) when it is for one of them."""
-    own = [group for group in groups if group["topic"] == topic]
+def _shown_topics(overview: Mapping[str, Any], request: HttpRequest) -> dict[str, Any]:
+    """The rows of topics, those of a name if one is asked for; of very many those that matter most."""
+    named = request.GET.get("named", "").strip()[:MAX_NAMED]
+    by_topic: dict[str, list[Row]] = defaultdict(list)
+    for group in overview["groups"]:
+        by_topic[group["topic"]].append(group)
+    found: list[Row] = [
+        {**row, "sums": _sums(by_topic[row["topic"]])}
+        for row in overview["topics"]
+        if named.lower() in row["topic"].lower()
+    ]
+    shown = _worst(found, _topic_badness, _most(request, MAX_TOPICS))
+    return {"topics": shown, "topics_found": len(found), "topics_of": len(overview["topics"]), "named": named}
+
+
+def _most(request: HttpRequest, usual: int) -> int:
+    return MOST_ROWS if request.GET.get("rows") == "all" else usual
+
+
+def _worst(rows: list[Row], badness: Callable[[Row], tuple[float, ...]], most: int) -> list[Row]:
+    """At most so many, the worst, in the order that they had."""
+    if len(rows) <= most:
+        return rows
+    worst = sorted(range(len(rows)), key=lambda number: badness(rows[number]), reverse=True)[:most]
+    return [rows[number] for number in sorted(worst)]
+
+
+def _topic_badness(row: Row) -> tuple[float, ...]:
+    sums = row["sums"]
+    return (sums["dead"] or 0, sums["retrying"] or 0, sums["behind"] or 0, row["rate"] or 0, row["total"])
+
+
+def _group_badness(row: Row) -> tuple[float, ...]:
+    return (row["dead"] or 0, row["retrying"] or 0, row["lag"] or 0, row["rate"] or 0)
+
+
+def _sums(own: list[Row]) -> dict[str, float | None]:
+    """What a topic's groups add up to; unknown (None) when it is for one of them."""
     columns = {"behind": "lag", "retrying": "retrying", "dead": "dead", "failing": "failing_rate"}
     return {"groups": len(own), **{name: _sum([group[column] for group in own]) for name, column in columns.items()}}
 

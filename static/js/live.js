@@ -5,6 +5,17 @@ import { count } from "./words.js";
 const FIRST_WAIT_MS = 400;
 const LONGEST_WAIT_MS = 5_000;
 const SAMPLES = 200;
+const ANSWER_MS = 100;
+
+// Once for all frames that were painted in a while: each answer costs the server as much as a frame.
+function acknowledge(socket, seq) {
+  if (!socket.owed)
+    setTimeout(() => {
+      if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ type: "ack", seq: socket.owed }));
+      socket.owed = 0;
+    }, ANSWER_MS);
+  socket.owed = seq;
+}
 
 class Live extends EventTarget {
   #socket = null;
@@ -82,8 +93,7 @@ class Live extends EventTarget {
     requestAnimationFrame(() =>
       setTimeout(() => {
         if (frame.kind === "tail" && frame.delay_ms !== null) this.delay(frame.delay_ms + performance.now() - received);
-        if (socket.readyState === WebSocket.OPEN && frame.seq)
-          socket.send(JSON.stringify({ type: "ack", seq: frame.seq }));
+        if (frame.seq) acknowledge(socket, frame.seq);
       }),
     );
   }

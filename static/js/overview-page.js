@@ -23,12 +23,12 @@ class OverviewPage extends HTMLElement {
     if (overview.topics.length) this.#unveil();
     this.#banner(overview.server);
     this.#figures(overview.figures);
-    for (const topic of overview.topics)
-      this.#topic(
-        topic,
-        overview.groups.filter((group) => group.topic === topic.topic),
-      );
-    for (const group of overview.groups) this.#group(group);
+    const groups = new Map(overview.topics.map(({ topic }) => [topic, []]));
+    for (const group of overview.groups) groups.get(group.topic)?.push(group);
+    const topics = this.#rows("topic");
+    for (const topic of overview.topics) this.#topic(topics.get(topic.topic), topic, groups.get(topic.topic));
+    const rows = this.#rows("groupRow");
+    for (const group of overview.groups) this.#group(rows.get(`${group.group}|${group.topic}`), group);
     this.#recent(overview.recent[0]);
     this.dispatchEvent(new Event("overview"));
     // This page draws sums once a second: what is measured for it ends at the dashboard, not at the screen.
@@ -59,9 +59,18 @@ class OverviewPage extends HTMLElement {
     }
   }
 
-  #topic(topic, groups) {
-    const row = this.querySelector(`[data-topic="${CSS.escape(topic.topic)}"]`);
-    if (!row) return this.#fetch("topics");
+  #rows(name) {
+    const attribute = name.replace(/[A-Z]/, (letter) => `-${letter.toLowerCase()}`);
+    return new Map([...this.querySelectorAll(`tr[data-${attribute}]`)].map((row) => [row.dataset[name], row]));
+  }
+
+  // A new row comes only where all of them are shown.
+  #lacks(part) {
+    if (this.querySelector(`[data-part="${part}"] [data-whole]`)) this.#fetch(part);
+  }
+
+  #topic(row, topic, groups) {
+    if (!row) return this.#lacks("topics");
     cell(row, "rate", rate(topic.rate));
     cell(row, "total", count(topic.total));
     moment(row, topic.newest_ms);
@@ -75,9 +84,8 @@ class OverviewPage extends HTMLElement {
     set(row.querySelector("polyline"), "points", points(topic.spark));
   }
 
-  #group(group) {
-    const row = this.querySelector(`[data-group-row="${CSS.escape(`${group.group}|${group.topic}`)}"]`);
-    if (!row) return this.querySelector("#groups") && !location.search && this.#fetch("groups");
+  #group(row, group) {
+    if (!row) return this.#lacks("groups");
     cell(row, "rate", rate(group.rate));
     cell(row, "lag", count(group.lag), { zero: group.lag === 0 });
     moment(row, group.oldest_ms, "oldest");
@@ -118,7 +126,7 @@ class OverviewPage extends HTMLElement {
     if (!target || target.dataset.busy) return;
     target.dataset.busy = "yes";
     const asked = location.search;
-    fetchPart(`/overview/${part}/${part === "edge" ? asked : ""}`, target).finally(() => {
+    fetchPart(`/overview/${part}/${part === "recent" ? "" : asked}`, target).finally(() => {
       delete target.dataset.busy;
       if (asked !== location.search) this.#fetch(part); // followed another path meanwhile
     });
