@@ -7,22 +7,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
+from dashboard.queries.lag import partitions
 from dashboard.record.masking import MARK
+from dashboard.sql import rows
 
 NEWEST: Final = 20  # events of a type that say what its shape is now
 MAX_DEPTH: Final = 6
 MAX_PATHS: Final = 200
+MAX_PLACES: Final = 64  # partitions that one query asks for a type
 MAX_NAMED: Final = 3  # differences that a sentence names
 MAX_NAME: Final = 60  # characters of a path that are shown
 UNKNOWN: Final = "unknown"  # masked: no difference to any kind
 _KINDS: Final = ((bool, "boolean"), (int | float, "number"), (str, "text"), (list, "list"), (dict, "object"))
+_NEWEST: Final = (
+    "SELECT * FROM (SELECT at_ms, at_seq, payload, size FROM dashboard_event WHERE partition_id = %s AND type = %s"
+    f" AND ghost = FALSE ORDER BY id DESC LIMIT {NEWEST}) AS newest"  # noqa: S608  constants
+)
 _UNREADABLE: Final = re.compile(r"[^ -~\u00a1-\u1fff\u2c00-\ud7ff]|`")
 
-type Shape = Mapping[str, str]
+Shape: TypeAlias = Mapping[str, str]
 
 
 class Differences(NamedTuple):
@@ -121,6 +128,26 @@ def sentence(found: Differences, compared: int) -> str:
     return "; ".join(parts[:MAX_NAMED]) + (f"; {more} more" if more > 0 else "")
 
 
+def edit_sentence(found: Differences) -> str:
+    """What an edit did to the shape: "removes `a`; adds `b`; makes `c` text, it was number"; bounded, "" for nothing."""
+    parts = [f"removes `{_shown(path)}`" for path in found.missing] + [f"adds `{_shown(path)}`" for path in found.extra]
+    parts += [f"makes `{_shown(path)}` {was}, it was {before}" for path, was, before in found.changed]
+    more = len(parts) - MAX_NAMED
+    return "; ".join(parts[:MAX_NAMED]) + (f"; {more} more" if more > 0 else "")
+
+
 def _shown(path: str) -> str:
     clean = _UNREADABLE.sub("?", path)
     return clean if len(clean) <= MAX_NAME else clean[: MAX_NAME - 1] + "…"
+
+
+def newer(topic: str, event_type: str, after_ms: int) -> list[Shape]:
+    """Shapes of the newest events of a type that came after a time: one query, at most `NEWEST` of each partition."""
+    places = sorted(place.id for place in partitions(topic).values())[:MAX_PLACES]
+    if not places:
+        return []
+    asked = [value for place in places for value in (place, event_type)]
+    found = rows(" UNION ALL ".join([_NEWEST] * len(places)), asked)
+    newest = sorted(found, key=lambda row: (row["at_ms"], row["at_seq"]), reverse=True)[:NEWEST]
+    shapes = [shape_of(bytes(row["payload"])) for row in newest if row["at_ms"] > after_ms]
+    return [one for one in shapes if one is not None]
