@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
+from dashboard.models import GHOSTS_FROM, event_pk
 from dashboard.queries.lag import partitions
 from dashboard.record.masking import MARK
 from dashboard.sql import rows
@@ -24,8 +25,8 @@ MAX_NAME: Final = 60  # characters of a path that are shown
 UNKNOWN: Final = "unknown"  # masked: no difference to any kind
 _KINDS: Final = ((bool, "boolean"), (int | float, "number"), (str, "text"), (list, "list"), (dict, "object"))
 _NEWEST: Final = (
-    "SELECT * FROM (SELECT at_ms, at_seq, payload, size FROM dashboard_event WHERE partition_id = %s AND type = %s"
-    f" AND ghost = FALSE ORDER BY id DESC LIMIT {NEWEST}) AS newest"  # noqa: S608  constants
+    "SELECT * FROM (SELECT at_ms, at_seq, payload, size FROM dashboard_event WHERE type = %s AND id BETWEEN %s AND %s"
+    f" ORDER BY id DESC LIMIT {NEWEST}) AS newest"
 )
 _UNREADABLE: Final = re.compile(r"[^ -~\u00a1-\u1fff\u2c00-\ud7ff]|`")
 
@@ -93,9 +94,17 @@ def differences(old: Shape, now: Sequence[Shape]) -> Differences:
     is_cut = any(len(one) >= MAX_PATHS for one in (old, *now))  # then what is absent may merely be beyond the bound
     return Differences(
         [] if is_cut else _highest(everywhere - set(old), old),
-        [] if is_cut else _highest(set(old) - anywhere, dict.fromkeys(anywhere, "")),
+        [] if is_cut else _highest(set(old) - anywhere, _kinds(now)),
         [found for path in sorted(everywhere & set(old)) if (found := _changed(path, old[path], now))],
     )
+
+
+def _kinds(now: Sequence[Shape]) -> Shape:
+    """The kind of each path in any of them; one that is no object somewhere is none."""
+    found: dict[str, str] = {}
+    for one in now:
+        found |= {path: is_kind for path, is_kind in one.items() if found.get(path, "object") == "object"}
+    return found
 
 
 def _highest(paths: Iterable[str], other: Mapping[str, str]) -> list[str]:
@@ -103,7 +112,7 @@ def _highest(paths: Iterable[str], other: Mapping[str, str]) -> list[str]:
     wanted = set(paths)
     return sorted(
         path for path in wanted
-        if not any(above in wanted or other.get(above, "object") not in ("object", "") for above in _above(path))
+        if not any(above in wanted or other.get(above, "object") != "object" for above in _above(path))
     )  # fmt: skip
 
 
@@ -129,7 +138,7 @@ def sentence(found: Differences, compared: int) -> str:
 
 
 def edit_sentence(found: Differences) -> str:
-    """What an edit did to the shape: "removes `a`; adds `b`; makes `c` text, it was number"; bounded, "" for nothing."""
+    """What an edit did to the shape: "removes `a`; adds `b`; makes `c` text, it was number"; "" for nothing."""
     parts = [f"removes `{_shown(path)}`" for path in found.missing] + [f"adds `{_shown(path)}`" for path in found.extra]
     parts += [f"makes `{_shown(path)}` {was}, it was {before}" for path, was, before in found.changed]
     more = len(parts) - MAX_NAMED
@@ -146,7 +155,7 @@ def newer(topic: str, event_type: str, after_ms: int) -> list[Shape]:
     places = sorted(place.id for place in partitions(topic).values())[:MAX_PLACES]
     if not places:
         return []
-    asked = [value for place in places for value in (place, event_type)]
+    asked = [value for place in places for value in (event_type, event_pk(place, 0), event_pk(place, GHOSTS_FROM - 1))]
     found = rows(" UNION ALL ".join([_NEWEST] * len(places)), asked)
     newest = sorted(found, key=lambda row: (row["at_ms"], row["at_seq"]), reverse=True)[:NEWEST]
     shapes = [shape_of(bytes(row["payload"])) for row in newest if row["at_ms"] > after_ms]
