@@ -25,7 +25,7 @@ MAX_NAME: Final = 60  # characters of a path that are shown
 UNKNOWN: Final = "unknown"  # masked: no difference to any kind
 _KINDS: Final = ((bool, "boolean"), (int | float, "number"), (str, "text"), (list, "list"), (dict, "object"))
 _NEWEST: Final = (
-    "SELECT * FROM (SELECT at_ms, at_seq, payload, size FROM dashboard_event WHERE type = %s AND id BETWEEN %s AND %s"
+    "SELECT * FROM (SELECT at_ms, at_seq, payload FROM dashboard_event WHERE type = %s AND id BETWEEN %s AND %s"  # noqa: S608  constants
     f" ORDER BY id DESC LIMIT {NEWEST}) AS newest"
 )
 _UNREADABLE: Final = re.compile(r"[^ -~\u00a1-\u1fff\u2c00-\ud7ff]|`")
