@@ -23,6 +23,7 @@ from dashboard.actions.audit import Actor, Outcome, Wanted
 from dashboard.actions.models import Action
 from dashboard.actions.roles import Deed
 from dashboard.models import Delivery, Event, Partition
+from dashboard.queries import shapes
 from dashboard.record.masking import MARK, masker
 from dashboard.record.rows import clean
 from dashboard.replays.desk import ReplayInvalid
@@ -123,6 +124,23 @@ def difference(was: Opened, text: str) -> list[dict[str, str]]:
     signs = {"  ": "same", "- ": "gone", "+ ": "new"}
     lines = difflib.ndiff(was.text.splitlines(), new.splitlines())
     return [{"look": signs[line[:2]], "sign": line[0], "text": line[2:]} for line in lines if line[:2] in signs]
+
+
+class Checked(NamedTuple):
+    """How the edited data differs in shape, in words: from newer events of its type, and from the original."""
+
+    compared: int
+    newer: str
+    original: str
+
+
+def checked(was: Opened, text: str) -> Checked:
+    """It tells and blocks nothing. Names of fields are payload: for who may see payloads of the topic."""
+    event = was.place.event
+    now = shapes.newer(was.place.keys.topic, event.type, event.at_ms)
+    new, old = shapes.shape_of(text) or {}, shapes.shape_of(was.text) or {}
+    found = shapes.sentence(shapes.differences(new, now), len(now))
+    return Checked(len(now), found, shapes.edit_sentence(shapes.differences(new, [old])))
 
 
 def replay_edited(actor: Actor, was: Opened, text: str, *, new_id: str, reason: str = "") -> Action:

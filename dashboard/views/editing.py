@@ -45,6 +45,7 @@ def edit(request: HttpRequest) -> HttpResponse:
     try:
         editing.edited(was, text)
         context["difference"] = editing.difference(was, text)
+        context["shape"] = editing.checked(was, text)
         if "confirmed" in said:
             return _done(request, was, text)
     except BusError as error:

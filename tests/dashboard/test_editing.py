@@ -147,3 +147,22 @@ def test_editing_is_for_operators(dead: Graveyard, operator: Browser) -> None:
     assert response.status_code == 403
     assert "needs the role operator" in response.content.decode()
     assert '"total"' not in response.content.decode()
+
+
+def test_the_check_says_where_the_edited_data_is_not_shaped_like_newer_events(
+    operator: Browser, dead: Graveyard, publisher: Publisher, record: Any
+) -> None:
+    for number in range(3):
+        newer = {"total": "12.00", "currency": "EUR"}
+        publisher.publish(publisher.draft("orders", "order_placed", newer, key="o-2", id=f"newer-{number}"))
+    record()
+
+    text = page(operator, data=json.dumps({"total": 5, "lines": [1]}))
+
+    assert "`total` was number, is text in the newer 3; `currency` is missing" in text
+    assert "it removes `card`" in text
+    assert "Publish for email" in text
+
+
+def test_the_check_says_when_there_is_no_newer_event_to_compare_with(operator: Browser, dead: Graveyard) -> None:
+    assert "its shape is compared with none" in page(operator, data=json.dumps({"total": 5}))
