@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -33,7 +34,8 @@ _UNREADABLE: Final = re.compile(r"[^ -~\u00a1-\u1fff\u2c00-\ud7ff]|`")
 Shape: TypeAlias = Mapping[str, str]
 
 
-class Differences(NamedTuple):
+@dataclass(frozen=True)
+class Differences:
     """How a payload differs from newer ones: paths that only they have, that only it has, and (path, was, is)."""
 
     missing: Sequence[str] = ()
