@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import bus
+from bus.garbage import collect_rarely
 
 GROUPS: Final = ("billing", "email", "search")
 BEAT_SECONDS: Final = 0.02  # a publisher publishes so often what is due by then
@@ -30,6 +31,7 @@ def run_worker(topic: str) -> None:
     """Settle what three groups get, from the earliest event on, until told to stop."""
     for group in GROUPS:
         bus.subscribe(topic, group=group, start="earliest")(handle)
+    collect_rarely()
     worker = bus.Worker()
     signal.signal(signal.SIGTERM, lambda *_: worker.stop())
     worker.run()

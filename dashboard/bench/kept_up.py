@@ -23,6 +23,7 @@ import django
 import bus
 from bus import inspect, tail
 from bus.event import entry_ms
+from bus.garbage import collect_rarely
 from bus.streams import Client, connect
 from bus.tail import Partition, Position
 from dashboard.bench import beside
@@ -35,6 +36,7 @@ SETTLING_SECONDS: Final = 2.0  # at the start of the even run, which are not cou
 def main(pairs: int, events: int, seconds: float, target: Path) -> None:
     """Measure; progress on standard output."""
     django.setup()
+    collect_rarely()
     from django.core.management import call_command
 
     call_command("migrate", verbosity=0)

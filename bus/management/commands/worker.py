@@ -13,6 +13,7 @@ from django.core.management.base import CommandError, CommandParser
 
 import bus
 from bus import projections
+from bus.garbage import collect_rarely
 from bus.management.base import BusCommand
 from bus.projector import Projector
 
@@ -34,6 +35,7 @@ class Command(BusCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop(runners))
         self.say(f"worker of {_summary(groups, len(declared))}; Ctrl-C lets running handlers finish")
+        collect_rarely()
         run_together(runners or [bus.Worker()])  # which says what is missing
         self.say("worker stopped; nothing of it is pending")
 

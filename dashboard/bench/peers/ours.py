@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import bus
+from bus.garbage import collect_rarely
 from dashboard.bench.load import TOPIC, TYPE
 from dashboard.bench.peers.program import Data, Handle, Publish, main
 
@@ -25,6 +26,7 @@ def work(url: str, handle: Handle) -> None:
     logging.getLogger("bus").setLevel(logging.ERROR)
     bus.configure(url=url)
     bus.subscribe(TOPIC, group="bench", start="earliest")(lambda event: handle(event.data))
+    collect_rarely()
     bus.Worker().run()
 
 

@@ -13,6 +13,7 @@ from django.db import Error as DatabaseError
 import bus
 from bus import server
 from bus.errors import ServerError, one_line
+from bus.garbage import collect_rarely
 from bus.management.base import BusCommand
 from bus.server import EmbeddedServer
 from bus.streams import connect
@@ -35,6 +36,7 @@ class Command(BusCommand):
         )
 
     def handle(self, **options: Any) -> None:
+        collect_rarely()
         if options["rebuild"]:
             self._rebuild(from_scratch=options["from_scratch"])
             return
