@@ -175,6 +175,11 @@ class Delivery(models.Model):
                 name="delivery_by_trouble",
                 condition=~Q(state="succeeded"),  # nearly all: an index over them would double the cost of writing
             ),
+            models.Index(  # all that the list of dead letters by kind reads: it never goes to the rows
+                fields=["event_id", "group", "worker", "settled_ms", "fingerprint", "error"],
+                name="delivery_dead",
+                condition=Q(state="dead"),
+            ),
         )
 
     def __str__(self) -> str:

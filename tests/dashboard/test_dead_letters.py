@@ -10,14 +10,17 @@ from urllib.parse import urlencode
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client as Browser
+from django.test.utils import CaptureQueriesContext
 
-from bus.journal import Failure, Step
+from bus.journal import Failure, JournalEntry, Record, Step
 from dashboard import queries
 from dashboard.models import Delivery
 from dashboard.record.rows import clean
 from tests.dashboard.recorded import Recorded
 
+EXPLAIN = {"sqlite": "EXPLAIN QUERY PLAN", "postgresql": "EXPLAIN"}
 HOSTILE = "</code><script>alert(1)</script>\"'><img src=x onerror=alert(2)>; rm -rf /"
 
 
@@ -167,3 +170,32 @@ def test_letters_of_one_kind_that_say_different_things_show_examples(reader: Bro
     assert kind["message"] not in kind["others"]
     text = reader.get("/dead/").content.decode()
     assert f"<q>{html.escape(kind['others'][0])}</q>" in text
+
+
+@pytest.mark.usefixtures("shop")
+def test_letters_by_kind_are_read_from_their_index_alone() -> None:
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":  # of so few rows it would rather read all, whatever the indexes
+            cursor.execute(
+                "SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off; SET LOCAL enable_bitmapscan = off"
+            )
+    with CaptureQueriesContext(connection) as asked:
+        queries.dead_letters(topic="orders")
+    statement = next(query["sql"] for query in asked.captured_queries if query["sql"].startswith("SELECT kind"))
+    with connection.cursor() as cursor:
+        cursor.execute(f"{EXPLAIN[connection.vendor]} {statement}")
+        plan = " | ".join(str(row[-1]) for row in cursor.fetchall())
+    assert re.search(
+        r"INDEX delivery_dead|Index Only Scan Backward using \S*(delivery_dead|event_id_group_worker)", plan
+    )
+
+
+def test_the_longest_names_and_messages_fit_the_index(shop: Recorded) -> None:
+    """PostgreSQL refuses a row whose index entry is longer than 2,704 bytes, and with it all that is stored with it."""
+    wide = "\N{FIRE}"
+    failed = failure(wide * 300, wide * 5_000, wide * 100)
+    event = shop.publish(id="long")[0]
+    lines = [Record(int(Step.DEAD_LETTERED), event.entry, 1, failure=failed)]
+    shop._store(0, [], [JournalEntry(shop.entry(), wide * 200, wide * 400, lines)])
+    stored = Delivery.objects.get(group__startswith=wide)
+    assert (len(stored.error), len(stored.worker), len(stored.group)) == (300, 200, 120)

@@ -235,7 +235,8 @@ def test_what_was_stored_before_there_were_periods_is_divided(projection: Projec
     assert where("event")["dashboard_event_other"] == 1
     names = {row["indexname"] for row in rows("SELECT indexname FROM pg_indexes WHERE schemaname = current_schema()")}
     models = (apps.get_model("dashboard", name) for name in ("event", "delivery", "attempt"))
-    assert {index.name for model in models for index in model._meta.indexes} <= names
+    later = {"delivery_dead"}  # made by migrations that follow
+    assert {index.name for model in models for index in model._meta.indexes} - later <= names
     publish(projection, now + 5)
 
 
