@@ -211,7 +211,7 @@ def test_while_the_server_is_away_no_page_counts_dead_letters_or_workers(
     text = text_of(reader, "/")
     figures = re.findall(r"data-figure=\"(\w+)\".*?<strong>(.*?)</strong>", text, re.DOTALL)
     assert figures == [(kind, "unknown") for kind in ("dead", "retrying", "behind", "silent")]
-    assert "The server does not answer, so what only it knows reads" in text
+    assert "The server does not answer; what only it knows reads" in text
     chips = text_of(reader, "/topics/orders/").partition("Groups of this topic")[2].partition("</ul>")[0]
     assert "lag unknown" in chips
     assert "no live worker" not in chips
