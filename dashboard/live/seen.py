@@ -45,8 +45,8 @@ def _is_seen(value: Mapping[str, Any], sight: Sight) -> bool:
 
 def _overview(frame: dict[str, Any]) -> dict[str, Any]:
     """Its figures as those of the groups that are left; how many are behind nobody tells again from here."""
-    if "figures" not in frame:
-        return frame
+    if "figures" not in frame or None in frame["figures"].values():
+        return frame  # nobody knows them: the server is away
     groups = frame.get("groups", [])
     sums = {name: sum(group[name] or 0 for group in groups) for name in _FIGURES}
     return {**frame, "figures": {**frame["figures"], **sums, "behind": len([g for g in groups if g["lag"]])}}

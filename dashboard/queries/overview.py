@@ -87,7 +87,7 @@ def group_rows(
     if not state.available:
         states.update({(row["topic"], row["group"]): [] for row in rows(_SUBSCRIBED) if visible.sees(row["topic"])})
     return [
-        _group_row(topic, group, states[topic, group], found, state.workers_alive(group), counts, now_ms)
+        _group_row(topic, group, states[topic, group], found, _workers(group, state), counts, now_ms)
         for topic, group in sorted(states, key=lambda key: (key[1], key[0]))
     ]
 
@@ -109,7 +109,7 @@ def _group_row(
     group: str,
     states: list[GroupState],
     found: Mapping[tuple[str, int, str], Lag],
-    workers: int,
+    workers: int | None,
     counts: Rates,
     now_ms: int,
 ) -> dict[str, Any]:
@@ -144,7 +144,14 @@ def _sum(values: Iterable[int | None]) -> int | None:
     return total
 
 
-def _figures(groups: list[dict[str, Any]], state: BusState, now_ms: int) -> dict[str, int]:
+def _workers(group: str, state: BusState) -> int | None:
+    return state.workers_alive(group) if state.available else None
+
+
+def _figures(groups: list[dict[str, Any]], state: BusState, now_ms: int) -> dict[str, int | None]:
+    """What is wrong on the whole bus; unknown (None), not 0, while the server is away."""
+    if not state.available:
+        return dict.fromkeys(("dead", "retrying", "behind", "silent"))
     behind = [
         group
         for group in groups

@@ -52,7 +52,7 @@ function makeRow(row) {
     { type: "button", class: "map-row", "data-node": row.key },
     icon("state-waiting"),
     h("span", { class: "cut map-group" }),
-    h("span", { class: "num map-figures" }),
+    h("span", { class: "num cut map-figures" }),
   );
 }
 
@@ -67,7 +67,7 @@ function updateRow(node, row) {
   else if (row.worst === "behind" || row.lag > Math.max(5, row.rate * 2)) parts.push(`${count(row.lag)} behind`); // less is only in flight
   if (row.retrying) parts.push(`${count(row.retrying)} retrying`);
   if (row.dead) parts.push(`${count(row.dead)} dead`);
-  if (!row.workers) parts.push("no worker");
-  text(figures, (parts.length > 3 ? [parts[0], ...parts.slice(-2)] : parts).join(" · "));
+  if (row.workers === 0) parts.push("no worker");
+  text(figures, parts.slice(-2).join(" · ")); // a card has room for two: the worst; the title has all
   set(node, "title", `${row.group} on ${row.topic}: ${parts.join(", ")}`);
 }

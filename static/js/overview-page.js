@@ -46,7 +46,7 @@ class OverviewPage extends HTMLElement {
     const banner = this.querySelector("[data-banner]");
     if (!banner) return;
     banner.hidden = !server || server.available;
-    text(banner.querySelector("span"), server?.trouble);
+    text(banner.querySelector("[data-trouble]"), server?.trouble);
   }
 
   #figures(figures) {
@@ -97,7 +97,7 @@ class OverviewPage extends HTMLElement {
       Boolean(group.dead) !== Boolean(dead.querySelector("a"))
     )
       this.#fetch("groups");
-    cell(row, "workers", count(group.workers), { "state-dead": !group.workers });
+    cell(row, "workers", count(group.workers), { "state-dead": group.workers === 0 });
   }
 
   // Nothing moves under the pointer: the feed waits until the reader has left it.

@@ -4,6 +4,8 @@ import { duration, look } from "./words.js";
 
 export const ROW = 24;
 const TICK_SHARE = 0.09; // of the width, so that two labels never touch
+const TICK_PIXELS = 80; // what the longest words on the axis take
+const BESIDE_AXIS = 380; // names at the left and the room at the right, as in trace.css
 const INDENT = 12;
 
 export function makeRow(row) {
@@ -58,13 +60,14 @@ export function showCursor(cursor, scale, at) {
 export function showAxis(axis, { pieces, start }) {
   const from = (pieces[0]?.from ?? start) - start;
   const nodes = [h("span", { class: "tick" }, from > 0 ? duration(from) : "0")];
-  let free = TICK_SHARE;
+  const room = Math.max(TICK_SHARE, TICK_PIXELS / Math.max(1, axis.clientWidth - BESIDE_AXIS));
+  let free = room;
   for (const piece of pieces) {
     const x = piece.squeezed ? piece.x + piece.w / 2 : piece.x + piece.w;
     if (piece.squeezed) nodes.push(band(piece));
     if (x < free) continue;
     nodes.push(move(tick(piece, start), x));
-    free = x + TICK_SHARE;
+    free = x + room;
   }
   axis.replaceChildren(h("div", { class: "axis-area" }, ...nodes));
 }

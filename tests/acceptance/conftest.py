@@ -17,12 +17,23 @@ from bus.keys import Keys
 from bus.publisher import Publisher
 from bus.wire import Operation
 from tests.acceptance.browsing import launched, sign_in
-from tests.acceptance.processes import Running, running
+from tests.acceptance.processes import Running, manage, running
 from tests.conftest import wait_for
 from tests.dashboard.hostile import PUBLISHED
 
 READINGS = 4_000
 TRACE = "0af7651916cd43dd8448eb211c80319c"  # of the first order
+
+ORDER_LIST = """
+from django.utils.timezone import now
+from bus.models import ProjectionPlace
+from dashboard.shop.models import OrderRow
+ProjectionPlace.objects.create(name="order_list", version=1, topic="orders", partition=0, done_at=now())
+for number, text in enumerate({texts}):
+    OrderRow.objects.create(
+        version=1, order_id=f"{{number}}{{text}}", customer=text, state=text[:40], placed_at=now(), total=number or None
+    )
+"""
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +46,7 @@ def troubled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         client = wait_for(lambda: _connected(folder), seconds=30)
         assert client is not None
         publish_all(client)
+        list_orders(folder)
         wait_for(lambda: _is_quiet(client), seconds=60, what="handlers to have had everything")
         yield process
         client.close()
@@ -98,6 +110,13 @@ def publish_all(client: streams.Client) -> None:
         draft = publisher.draft("orders", "order_placed", data, key=key, id=f"order-{number}", correlation_id=trace)
         publisher.publish(draft)
     publisher.close()
+
+
+def list_orders(folder: Path) -> None:
+    """What a shop's projection would have left: an order list with each hostile text in each field."""
+    texts = [text.encode("utf-8", "replace").decode()[:200] for text in PUBLISHED]
+    done = manage(folder, "shell", "--command", ORDER_LIST.format(texts=ascii(texts)))
+    assert done.code == 0, done.stderr
 
 
 def publish_readings(publisher: Publisher) -> None:

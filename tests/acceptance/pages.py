@@ -33,8 +33,8 @@ NEEDED: Final[Mapping[str, str]] = {
     "act": "?topic=orders&group=shipping",
     "edit-replay": "?event=order-0&group=email",
 }
-# What isn't there on the bus that the pages are opened on: no breakpoint is set, no shop runs.
-ABSENT: Final = {"api-holding", "shop-orders", "shop-orders-body"}
+# What isn't there on the bus that the pages are opened on: no breakpoint is set.
+ABSENT: Final = {"api-holding"}
 NO_PAGE: Final = {"logout"}  # answers POST only
 
 

@@ -202,6 +202,22 @@ def test_while_the_server_is_away_figures_are_unknown(
     assert reader.get("/consumers/orders/email/").status_code == 200
 
 
+def test_while_the_server_is_away_no_page_counts_dead_letters_or_workers(
+    reader: Browser, config: Any, free_port: int, tmp_path: Any
+) -> None:
+    recorded = Recorded()
+    recorded.subscribe("email")
+    bus.configure(url=f"redis://127.0.0.1:{free_port}", data_folder=tmp_path, prefix=config.prefix)
+    text = text_of(reader, "/")
+    figures = re.findall(r"data-figure=\"(\w+)\".*?<strong>(.*?)</strong>", text, re.DOTALL)
+    assert figures == [(kind, "unknown") for kind in ("dead", "retrying", "behind", "silent")]
+    assert "The server does not answer; what only it knows reads" in text
+    chips = text_of(reader, "/topics/orders/").partition("Groups of this topic")[2].partition("</ul>")[0]
+    assert "lag unknown" in chips
+    assert "no live worker" not in chips
+    assert "None" not in chips
+
+
 def test_the_page_of_a_group_tells_what_it_has_in_hand(reader: Browser, busy: Keys, bus_client: Client) -> None:
     live(bus_client, "fraud")
     text = text_of(reader, "/consumers/orders/fraud/")

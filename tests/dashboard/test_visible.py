@@ -148,6 +148,13 @@ def test_seeing_less_takes_no_more_queries(hidden: None, django_assert_max_num_q
         queries.overview()
 
 
+def test_figures_that_nobody_knows_stay_unknown_for_who_sees_less(hidden: None) -> None:
+    sight = Sight(User.objects.get(pk=limited().session["_auth_user_id"]))
+    unknown = dict.fromkeys(("dead", "retrying", "behind", "silent"))
+    frame = json.dumps({"type": "overview", "seq": 1, **queries.overview(), "figures": unknown})
+    assert json.loads(seen(frame, sight) or "")["figures"] == unknown
+
+
 def test_frames_of_the_socket_leave_out_what_is_not_seen(hidden: None) -> None:
     sight = Sight(User.objects.get(pk=limited().session["_auth_user_id"]))
     overview = json.dumps({"type": "overview", "seq": 1, **queries.overview()})
