@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboard.queries.shapes import MAX_PATHS, differences, sentence, shape, shape_of
+from dashboard.queries.shapes import MAX_PATHS, differences, edit_sentence, sentence, shape, shape_of
 from dashboard.record.masking import MARK
 
 
@@ -59,5 +59,14 @@ def test_hostile_keys_are_no_paths_and_are_shown_readable_and_short() -> None:
     assert len(said) < 200
 
 
-def test_what_is_no_json_object_has_no_shape() -> None:
-    assert [shape_of("{"), shape_of("[1]"), shape_of("")] == [None, None, None]
+def test_what_is_no_whole_json_has_no_shape() -> None:
+    assert [shape_of("{"), shape_of("")] == [None, None]
+
+
+def test_data_that_is_no_object_is_said_as_one_difference() -> None:
+    now = [shape({"total": 1}), shape({"total": 2})]
+
+    assert sentence(differences(shape([1]), now), 2) == "the data is no object but list, it is object in the newer 2"
+    assert edit_sentence(differences(shape("x"), now)) == "makes the whole data text, it was object"
+    assert differences(shape([1]), [shape([2]), shape({"total": 1})]).count == 0
+    assert differences(shape({"total": "x"}), [shape([2]), *now]).changed == [("total", "text", "number")]

@@ -1,0 +1,63 @@
+"""Letters of a plan beside newer events of their type: how many are shaped otherwise. It tells and leaves nothing out.
+
+Asked whenever the plan is shown, so it is as fresh as the page. Names of fields are payload: for who may see them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from dashboard import visible
+from dashboard.models import NUMBER_BITS
+from dashboard.queries import shapes
+from dashboard.queries.lag import partitions
+from dashboard.queries.shapes import Shape, Sort
+from dashboard.replays.models import Replay
+from dashboard.sql import rows
+
+MAX_LETTERS: Final = 200  # of a plan that are compared
+MAX_SORTS: Final = 20  # types of topics, those with the most letters
+# Every so many-th that is to be handed back, from the newest: no partition has all the places.
+_LETTERS: Final = (
+    "SELECT e.id, e.type, e.at_ms, e.payload FROM (SELECT event_id, ROW_NUMBER() OVER (ORDER BY number DESC) AS nth"
+    " FROM dashboard_replayletter WHERE replay_id = %s AND fate = 'planned') AS l"
+    " JOIN dashboard_event e ON e.id = l.event_id WHERE (l.nth - 1) %% %s = 0"
+)
+
+
+def compared(replay: Replay) -> dict[str, Any]:
+    """`compared` letters, of these `differing`, and in what as a sentence: `told` is None when that may not be seen."""
+    letters = _letters(replay)
+    sorts = [sort for sort, _ in Counter(sort for sort, _, _ in letters).most_common(MAX_SORTS)]
+    newest = shapes.newest(sorts)
+    count = differing = 0
+    found: Counter[Sort] = Counter()
+    for (topic, event_type), at_ms, old in letters:
+        now = [one for newer_ms, one in newest.get((topic, event_type), ()) if newer_ms > at_ms]
+        differences = shapes.differences(old, now)
+        count += bool(now)
+        differing += bool(differences.count)
+        if visible.sees_payloads(topic):
+            found.update((event_type, phrase) for phrase in shapes.phrases(differences))
+    is_hidden = bool(differing) and not found
+    return {"compared": count, "differing": differing, "told": None if is_hidden else shapes.sentence_of_many(found)}
+
+
+def sentence(found: Mapping[str, Any]) -> str:
+    """As the command line says it; "" when none differs."""
+    if not found["differing"]:
+        return ""
+    many = f"{found['differing']:,} of {found['compared']:,} compared"
+    return f"{many} shaped otherwise than newer events of their type: {found['told'] or 'in what is hidden'}"
+
+
+def _letters(replay: Replay) -> Sequence[tuple[Sort, int, Shape]]:
+    topics = {place.id: place.topic for place in partitions().values()}
+    found = []
+    for row in rows(_LETTERS, [replay.pk, max(1, -(-replay.planned // MAX_LETTERS))]):
+        one = shapes.shape_of(bytes(row["payload"]))
+        if one is not None:
+            found.append(((topics.get(row["id"] >> NUMBER_BITS, ""), row["type"]), row["at_ms"], one))
+    return found
