@@ -33,7 +33,7 @@ _NEWEST: Final = (
     " found AS (SELECT since.kind, e.id, ROW_NUMBER() OVER (PARTITION BY since.kind ORDER BY e.at_ms DESC,"
     " e.at_seq DESC, e.id DESC) AS nth FROM since CROSS JOIN dashboard_event e WHERE e.type = since.type"
     " AND e.id BETWEEN since.low AND since.high)"
-    " SELECT found.kind, e.at_ms, e.payload FROM found JOIN dashboard_event e ON e.id = found.id"
+    " SELECT found.kind, e.id, e.at_ms, e.at_seq, e.payload FROM found JOIN dashboard_event e ON e.id = found.id"
     f" WHERE found.nth <= {NEWEST} ORDER BY found.kind, found.nth"
 )
 _UNREADABLE: Final = re.compile(r"[^ -~\u00a1-\u1fff\u2c00-\ud7ff]|`")
@@ -42,6 +42,15 @@ _WHOLE: Final = ""  # the path of data that is no object: nothing is inside it
 
 Shape: TypeAlias = Mapping[str, str]
 Sort: TypeAlias = tuple[str, str]  # a topic, and a type of events on it
+When: TypeAlias = tuple[int, int]  # of an entry: ms, and its place within this ms
+
+
+class Newest(NamedTuple):
+    """One of the newest events of its type: its primary key, when it came, and its shape."""
+
+    id: int
+    when: When
+    shape: Shape
 
 
 class Differences(NamedTuple):
@@ -154,13 +163,13 @@ def sentence_of_many(found: Counter[tuple[str, str]]) -> str:
     is_of_one = len({event_type for event_type, _ in found}) == 1
     return _first([
         f"{'' if is_of_one else f'{_shown(event_type)}: '}{phrase} ({count:,})"
-        for (event_type, phrase), count in sorted(found.items(), key=lambda one: (-one[1], one[0]))
+        for (event_type, phrase), count in found.most_common()
     ])  # fmt: skip
 
 
 def phrases(found: Differences) -> list[str]:
     """Each difference in words that do not depend on how many were compared."""
-    return _phrases(found, "newer ones")
+    return _phrases(found, "the newer ones")
 
 
 def _phrases(found: Differences, them: str) -> list[str]:
@@ -195,19 +204,19 @@ def _shown(path: str) -> str:
     return clean if len(clean) <= MAX_NAME else clean[: MAX_NAME - 1] + "…"
 
 
-def newer(topic: str, event_type: str, after_ms: int) -> list[Shape]:
+def newer(topic: str, event_type: str, after: When) -> list[Shape]:
     """Shapes of the newest events of a type on a topic, at most `NEWEST`, that came after a time."""
     found = newest([(topic, event_type)]).get((topic, event_type), [])
-    return [one for at_ms, one in found if at_ms > after_ms]
+    return [one.shape for one in found if one.when > after]
 
 
-def newest(sorts: Sequence[Sort]) -> dict[Sort, list[tuple[int, Shape]]]:
-    """The newest `NEWEST` events of each, with their time (ms): one query. Without those beyond `MAX_PLACES`."""
+def newest(sorts: Sequence[Sort]) -> dict[Sort, list[Newest]]:
+    """The newest `NEWEST` events of each, newest first: one query. Without those beyond `MAX_PLACES`."""
     places: dict[str, list[int]] = {}
     for place in partitions().values():
         places.setdefault(place.topic, []).append(place.id)
     asked: list[Any] = []
-    found: dict[Sort, list[tuple[int, Shape]]] = {}
+    found: dict[Sort, list[Newest]] = {}
     for number, (topic, event_type) in enumerate(sorts):
         if topic in places and len(asked) // 4 + len(places[topic]) <= MAX_PLACES:
             found[topic, event_type] = []
@@ -218,5 +227,5 @@ def newest(sorts: Sequence[Sort]) -> dict[Sort, list[tuple[int, Shape]]]:
         for row in rows(_NEWEST.replace("…", values), asked):
             one = shape_of(bytes(row["payload"]))
             if one is not None:
-                found[sorts[row["kind"]]].append((row["at_ms"], one))
+                found[sorts[row["kind"]]].append(Newest(row["id"], (row["at_ms"], row["at_seq"]), one))
     return found

@@ -13,18 +13,20 @@ from dashboard import visible
 from dashboard.models import NUMBER_BITS
 from dashboard.queries import shapes
 from dashboard.queries.lag import partitions
-from dashboard.queries.shapes import Shape, Sort
+from dashboard.queries.shapes import Shape, Sort, When
 from dashboard.replays.models import Replay
-from dashboard.sql import rows
+from dashboard.sql import rows, rows_in
 
 MAX_LETTERS: Final = 200  # of a plan that are compared
 MAX_SORTS: Final = 20  # types of topics, those with the most letters
 # Every so many-th that is to be handed back, from the newest: no partition has all the places.
 _LETTERS: Final = (
-    "SELECT e.id, e.type, e.at_ms, e.payload FROM (SELECT event_id, ROW_NUMBER() OVER (ORDER BY number DESC) AS nth"
+    "SELECT e.id, e.type, e.at_ms, e.at_seq, e.payload FROM"
+    " (SELECT event_id, ROW_NUMBER() OVER (ORDER BY number DESC) AS nth"
     " FROM dashboard_replayletter WHERE replay_id = %s AND fate = 'planned') AS l"
-    " JOIN dashboard_event e ON e.id = l.event_id WHERE (l.nth - 1) %% %s = 0"
+    " JOIN dashboard_event e ON e.id = l.event_id WHERE (l.nth - 1) %% %s = 0 ORDER BY l.nth"
 )
+_LISTED: Final = "SELECT DISTINCT event_id FROM dashboard_replayletter WHERE replay_id = %s AND event_id IN (…)"
 
 
 def compared(replay: Replay) -> dict[str, Any]:
@@ -32,10 +34,11 @@ def compared(replay: Replay) -> dict[str, Any]:
     letters = _letters(replay)
     sorts = [sort for sort, _ in Counter(sort for sort, _, _ in letters).most_common(MAX_SORTS)]
     newest = shapes.newest(sorts)
+    listed = _listed(replay, [one.id for some in newest.values() for one in some])
     count = differing = 0
     found: Counter[Sort] = Counter()
-    for (topic, event_type), at_ms, old in letters:
-        now = [one for newer_ms, one in newest.get((topic, event_type), ()) if newer_ms > at_ms]
+    for (topic, event_type), when, old in letters:
+        now = [one.shape for one in newest.get((topic, event_type), ()) if one.when > when and one.id not in listed]
         differences = shapes.differences(old, now)
         count += bool(now)
         differing += bool(differences.count)
@@ -53,11 +56,17 @@ def sentence(found: Mapping[str, Any]) -> str:
     return f"{many} shaped otherwise than newer events of their type: {found['told'] or 'in what is hidden'}"
 
 
-def _letters(replay: Replay) -> Sequence[tuple[Sort, int, Shape]]:
+def _listed(replay: Replay, ids: Sequence[int]) -> set[int]:
+    """Those that are on the list themselves: letters are no witnesses of what is right now."""
+    return {row["event_id"] for row in rows_in(_LISTED, ids, before=[replay.pk])}
+
+
+def _letters(replay: Replay) -> Sequence[tuple[Sort, When, Shape]]:
     topics = {place.id: place.topic for place in partitions().values()}
     found = []
     for row in rows(_LETTERS, [replay.pk, max(1, -(-replay.planned // MAX_LETTERS))]):
         one = shapes.shape_of(bytes(row["payload"]))
         if one is not None:
-            found.append(((topics.get(row["id"] >> NUMBER_BITS, ""), row["type"]), row["at_ms"], one))
+            sort = topics.get(row["id"] >> NUMBER_BITS, ""), row["type"]
+            found.append((sort, (row["at_ms"], row["at_seq"]), one))
     return found
