@@ -144,7 +144,9 @@ def test_types_are_named_when_there_are_several_and_each_has_its_own_topic(
 
     told = shaped.compared(desk.plan("ann", Asked(topic="orders")))["told"]
 
-    assert told.startswith("order_placed: `a` was number, is text in the newer ones (2); order_paid: `b` is missing (1)")
+    assert told.startswith(
+        "order_placed: `a` was number, is text in the newer ones (2); order_paid: `b` is missing (1)"
+    )
 
 
 def test_a_long_list_is_compared_in_part_spread_over_it_with_one_query_for_all_types(
