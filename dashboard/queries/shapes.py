@@ -61,7 +61,7 @@ class Differences(NamedTuple):
     changed: Sequence[tuple[str, str, str]] = ()
 
     @property
-    def count(self) -> int:
+    def total(self) -> int:
         return len(self.missing) + len(self.extra) + len(self.changed)
 
 
@@ -220,8 +220,8 @@ def newest(sorts: Sequence[Sort]) -> dict[Sort, list[Newest]]:
     for number, (topic, event_type) in enumerate(sorts):
         if topic in places and len(asked) // 4 + len(places[topic]) <= MAX_PLACES:
             found[topic, event_type] = []
-            for place in places[topic]:
-                asked += [number, event_type, event_pk(place, 0), event_pk(place, GHOSTS_FROM - 1)]
+            for pk in places[topic]:
+                asked += [number, event_type, event_pk(pk, 0), event_pk(pk, GHOSTS_FROM - 1)]
     if asked:
         values = ", ".join(["(%s, %s, %s, %s)"] * (len(asked) // 4))
         for row in rows(_NEWEST.replace("…", values), asked):

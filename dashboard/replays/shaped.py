@@ -41,7 +41,7 @@ def compared(replay: Replay) -> dict[str, Any]:
         now = [one.shape for one in newest.get((topic, event_type), ()) if one.when > when and one.id not in listed]
         differences = shapes.differences(old, now)
         count += bool(now)
-        differing += bool(differences.count)
+        differing += bool(differences.total)
         if visible.sees_payloads(topic):
             found.update((event_type, phrase) for phrase in shapes.phrases(differences))
     is_hidden = bool(differing) and not found
