@@ -81,8 +81,8 @@ def test_letters_shaped_like_newer_events_are_no_warning(dead: Graveyard, publis
 
     text = page(browser_of("ann", Role.OPERATOR), desk.plan("ann", Asked()))
 
-    assert "2 compared with newer events of their type: shaped like them" in text
-    assert "otherwise" not in text
+    assert "2 compared with newer events of their type: none is shaped otherwise" in text
+    assert "The schema" not in text
 
 
 def test_without_newer_events_nothing_is_said(dead: Graveyard, publisher: Publisher, record: Any) -> None:
@@ -218,3 +218,16 @@ def test_confirming_compares_nothing(dead: Graveyard, publisher: Publisher, reco
         assert ann.post(f"/api/replays/{by_api.pk}/confirm", {}, content_type="application/json").status_code == 200
 
     assert not [one for one in asked.captured_queries if "ROW_NUMBER" in one["sql"]]
+
+
+def test_hostile_names_of_fields_are_text_on_the_page(dead: Graveyard, publisher: Publisher, record: Any) -> None:
+    dead.publish(1)
+    dead.give_up()
+    publish(publisher, 1, {"number": 1, "`<img src=x onerror=alert(1)>`": 1})
+    record()
+    ann = browser_of("ann", Role.OPERATOR)
+
+    text = ann.get(f"/replays/{desk.plan('ann', Asked()).pk}/").content.decode()
+
+    assert "<code>?&lt;img src=x onerror=alert(1)&gt;?</code> is missing" in text
+    assert "<img src=x" not in text
