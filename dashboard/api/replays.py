@@ -17,7 +17,7 @@ from dashboard.queries import QueryInvalid
 from dashboard.record.rows import clean
 from dashboard.replays import desk, shown
 from dashboard.replays.desk import Terms
-from dashboard.replays.models import Fate, Replay
+from dashboard.replays.models import Fate, Replay, Stage
 from dashboard.replays.plan import MAX_CHOSEN, Asked
 
 TEXTS = ("topic", "group", "error", "type", "query")
@@ -84,7 +84,8 @@ def _act(request: HttpRequest, pk: int, act: Callable[[Actor, Replay], Replay]) 
 
 def _admitted(request: HttpRequest, pk: int, deed: Deed) -> None:
     """Who may not is told so, whatever else is wrong with what they say."""
-    admit(_actor(request), Wanted(deed, _there(pk)["topic"] or "", filter={"replay": pk}))
+    found = shown.seen().filter(pk=pk).exclude(stage=Stage.PLANNING).first() if pk < 2**63 else None
+    admit(_actor(request), Wanted(deed, found.topic if found else _there(pk)["topic"], filter={"replay": pk}))
 
 
 def _actor(request: HttpRequest) -> Actor:

@@ -6,6 +6,7 @@ A shape is bounded, and its names are payload content: show them only to who may
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -20,18 +21,37 @@ from dashboard.sql import rows
 NEWEST: Final = 20  # events of a type that say what its shape is now
 MAX_DEPTH: Final = 6
 MAX_PATHS: Final = 200
-MAX_PLACES: Final = 64  # partitions that one query asks for a type
+MAX_PLACES: Final = 2_000  # partitions, of all types together, that one query asks
 MAX_NAMED: Final = 3  # differences that a sentence names
 MAX_NAME: Final = 60  # characters of a path that are shown
 UNKNOWN: Final = "unknown"  # masked: no difference to any kind
 _KINDS: Final = ((bool, "boolean"), (int | float, "number"), (str, "text"), (list, "list"), (dict, "object"))
+# The 20th newest of each partition by the index of types, what is as new or newer, then the newest of the whole topic.
 _NEWEST: Final = (
-    "SELECT * FROM (SELECT at_ms, at_seq, payload FROM dashboard_event WHERE type = %s AND id BETWEEN %s AND %s"  # noqa: S608  constants
-    f" ORDER BY id DESC LIMIT {NEWEST}) AS newest"
+    "WITH asked(kind, type, low, high) AS (VALUES …), since AS MATERIALIZED (SELECT kind, type, high, COALESCE("  # noqa: S608  constants
+    "(SELECT n.id FROM dashboard_event n WHERE n.type = asked.type AND n.id BETWEEN asked.low AND asked.high"
+    f" ORDER BY n.id DESC LIMIT 1 OFFSET {NEWEST - 1}), low) AS low FROM asked),"
+    " found AS (SELECT since.kind, e.id, ROW_NUMBER() OVER (PARTITION BY since.kind ORDER BY e.at_ms DESC,"
+    " e.at_seq DESC, e.id DESC) AS nth FROM since CROSS JOIN dashboard_event e WHERE e.type = since.type"
+    " AND e.id BETWEEN since.low AND since.high)"
+    " SELECT found.kind, e.id, e.at_ms, e.at_seq, e.payload FROM found JOIN dashboard_event e ON e.id = found.id"
+    f" WHERE found.nth <= {NEWEST} ORDER BY found.kind, found.nth"
 )
 _UNREADABLE: Final = re.compile(r"[^ -~\u00a1-\u1fff\u2c00-\ud7ff]|`")
 
+_WHOLE: Final = ""  # the path of data that is no object: nothing is inside it
+
 Shape: TypeAlias = Mapping[str, str]
+Sort: TypeAlias = tuple[str, str]  # a topic, and a type of events on it
+When: TypeAlias = tuple[int, int]  # of an entry: ms, and its place within this ms
+
+
+class Newest(NamedTuple):
+    """One of the newest events of its type: its primary key, when it came, and its shape."""
+
+    id: int
+    when: When
+    shape: Shape
 
 
 @dataclass(frozen=True)
@@ -43,7 +63,7 @@ class Differences:
     changed: Sequence[tuple[str, str, str]] = ()
 
     @property
-    def count(self) -> int:
+    def total(self) -> int:
         return len(self.missing) + len(self.extra) + len(self.changed)
 
 
@@ -58,6 +78,8 @@ def kind(value: Any) -> str:
 
 def shape(value: Any) -> Shape:
     """Dotted path to kind, of objects only: what is in a list is its own affair. Breadth first, so bounds cut depth."""
+    if not isinstance(value, dict):
+        return {_WHOLE: kind(value)}
     found: dict[str, str] = {}
     level: list[tuple[str, Any]] = [("", value)]
     for _ in range(MAX_DEPTH):
@@ -79,18 +101,21 @@ def _escaped(name: Any) -> str:
 
 
 def shape_of(raw: bytes | str) -> Shape | None:
-    """The shape of recorded data; None when it is no whole JSON object."""
+    """The shape of recorded data; None when it is no whole JSON."""
     try:
-        value = msgspec.json.decode(raw)
+        return shape(msgspec.json.decode(raw))
     except (msgspec.DecodeError, RecursionError, ValueError):
         return None
-    return shape(value) if isinstance(value, dict) else None
 
 
 def differences(old: Shape, now: Sequence[Shape]) -> Differences:
     """What all newer ones have and this lacks, what none of them has, what is of one other kind in all of them."""
-    if not now:
+    whole, wholes = old.get(_WHOLE, "object"), {one.get(_WHOLE, "object") for one in now}
+    if not now or UNKNOWN in {whole, *wholes}:
         return Differences()
+    if whole not in wholes:
+        return Differences(changed=[(_WHOLE, whole, " or ".join(sorted(wholes)))])
+    now = [one for one in now if one.get(_WHOLE, "object") == whole]
     everywhere = set(now[0]).intersection(*now[1:])
     anywhere = set().union(*now)
     is_cut = any(len(one) >= MAX_PATHS for one in (old, *now))  # then what is absent may merely be beyond the bound
@@ -132,17 +157,46 @@ def _changed(path: str, was: str, now: Sequence[Shape]) -> tuple[str, str, str] 
 
 def sentence(found: Differences, compared: int) -> str:
     """One bounded sentence: "`total` was number, is text in the newer 20; `currency` is missing"; "" without any."""
-    parts = [f"`{_shown(path)}` was {was}, is {now} in the newer {compared}" for path, was, now in found.changed]
+    return _first(_phrases(found, f"the newer {compared}"))
+
+
+def sentence_of_many(found: Counter[tuple[str, str]]) -> str:
+    """The same of many payloads, most frequent first; `found` counts (type, phrase). Types are named if several."""
+    is_of_one = len({event_type for event_type, _ in found}) == 1
+    return _first([
+        f"{'' if is_of_one else f'{_shown(event_type)}: '}{phrase} ({count:,})"
+        for (event_type, phrase), count in found.most_common()
+    ])  # fmt: skip
+
+
+def phrases(found: Differences) -> list[str]:
+    """Each difference in words that do not depend on how many were compared."""
+    return _phrases(found, "the newer ones")
+
+
+def _phrases(found: Differences, them: str) -> list[str]:
+    parts = [
+        f"`{_shown(path)}` was {was}, is {now} in {them}" if path else f"the data is {_no_object(was, now)} in {them}"
+        for path, was, now in found.changed
+    ]
     parts += [f"`{_shown(path)}` is missing" for path in found.missing]
-    parts += [f"`{_shown(path)}` is in none of the newer {compared}" for path in found.extra]
-    more = len(parts) - MAX_NAMED
-    return "; ".join(parts[:MAX_NAMED]) + (f"; {more} more" if more > 0 else "")
+    return parts + [f"`{_shown(path)}` is in none of {them}" for path in found.extra]
+
+
+def _no_object(was: str, now: str) -> str:
+    return f"no object but {was}, it is {now}" if was != "object" else f"{was}, it is {now}"
 
 
 def edit_sentence(found: Differences) -> str:
     """What an edit did to the shape: "removes `a`; adds `b`; makes `c` text, it was number"; "" for nothing."""
     parts = [f"removes `{_shown(path)}`" for path in found.missing] + [f"adds `{_shown(path)}`" for path in found.extra]
-    parts += [f"makes `{_shown(path)}` {was}, it was {before}" for path, was, before in found.changed]
+    return _first(parts + [
+        f"makes {f'`{_shown(path)}`' if path else 'the whole data'} {was}, it was {before}"
+        for path, was, before in found.changed
+    ])  # fmt: skip
+
+
+def _first(parts: Sequence[str]) -> str:
     more = len(parts) - MAX_NAMED
     return "; ".join(parts[:MAX_NAMED]) + (f"; {more} more" if more > 0 else "")
 
@@ -152,13 +206,28 @@ def _shown(path: str) -> str:
     return clean if len(clean) <= MAX_NAME else clean[: MAX_NAME - 1] + "…"
 
 
-def newer(topic: str, event_type: str, after_ms: int) -> list[Shape]:
-    """Shapes of the newest events of a type that came after a time: one query, at most `NEWEST` of each partition."""
-    places = sorted(place.id for place in partitions(topic).values())[:MAX_PLACES]
-    if not places:
-        return []
-    asked = [value for place in places for value in (event_type, event_pk(place, 0), event_pk(place, GHOSTS_FROM - 1))]
-    found = rows(" UNION ALL ".join([_NEWEST] * len(places)), asked)
-    newest = sorted(found, key=lambda row: (row["at_ms"], row["at_seq"]), reverse=True)[:NEWEST]
-    shapes = [shape_of(bytes(row["payload"])) for row in newest if row["at_ms"] > after_ms]
-    return [one for one in shapes if one is not None]
+def newer(topic: str, event_type: str, after: When) -> list[Shape]:
+    """Shapes of the newest events of a type on a topic, at most `NEWEST`, that came after a time."""
+    found = newest([(topic, event_type)]).get((topic, event_type), [])
+    return [one.shape for one in found if one.when > after]
+
+
+def newest(sorts: Sequence[Sort]) -> dict[Sort, list[Newest]]:
+    """The newest `NEWEST` events of each, newest first: one query. Without those beyond `MAX_PLACES`."""
+    places: dict[str, list[int]] = {}
+    for place in partitions().values():
+        places.setdefault(place.topic, []).append(place.id)
+    asked: list[Any] = []
+    found: dict[Sort, list[Newest]] = {}
+    for number, (topic, event_type) in enumerate(sorts):
+        if topic in places and len(asked) // 4 + len(places[topic]) <= MAX_PLACES:
+            found[topic, event_type] = []
+            for pk in places[topic]:
+                asked += [number, event_type, event_pk(pk, 0), event_pk(pk, GHOSTS_FROM - 1)]
+    if asked:
+        values = ", ".join(["(%s, %s, %s, %s)"] * (len(asked) // 4))
+        for row in rows(_NEWEST.replace("…", values), asked):
+            one = shape_of(bytes(row["payload"]))
+            if one is not None:
+                found[sorts[row["kind"]]].append(Newest(row["id"], (row["at_ms"], row["at_seq"]), one))
+    return found

@@ -137,8 +137,8 @@ class Checked(NamedTuple):
 def checked(was: Opened, text: str) -> Checked:
     """It tells and blocks nothing. Names of fields are payload: for who may see payloads of the topic."""
     event = was.place.event
-    now = shapes.newer(was.place.keys.topic, event.type, event.at_ms)
-    new, old = shapes.shape_of(text) or {}, shapes.shape_of(was.text) or {}
+    now = shapes.newer(was.place.keys.topic, event.type, (event.at_ms, event.at_seq))
+    new, old = shapes.shape(msgspec.json.decode(text)), shapes.shape(msgspec.json.decode(was.text))
     found = shapes.sentence(shapes.differences(new, now), len(now))
     return Checked(len(now), found, shapes.edit_sentence(shapes.differences(new, [old])))
 

@@ -13,7 +13,7 @@ from dashboard.models import NUMBER_BITS
 from dashboard.queries.bus_state import bus_state
 from dashboard.queries.facts import preview
 from dashboard.queries.lag import partitions
-from dashboard.replays import desk
+from dashboard.replays import desk, shaped
 from dashboard.replays.models import CANARY, ENDED, LEFT_OUT, Fate, Replay, Stage
 from dashboard.sql import rows, rows_in, spread
 
@@ -77,6 +77,7 @@ def replay(pk: int) -> dict[str, Any] | None:
         **told(found),
         "counts": {fate.value: counts.get(fate, 0) for fate in Fate},
         "again": _again(found) if found.stage == Stage.PLANNED else None,
+        "shape": shaped.compared(found) if found.stage == Stage.PLANNED else None,
         "retrying": rows(_RETRYING, [pk])[0]["count"] if found.waiting else 0,
         "hindrances": _hindrances(found) if found.stage == Stage.RUNNING else [],
     }

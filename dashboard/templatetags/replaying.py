@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from django import template
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 
 from dashboard.replays import editing, shown
 from dashboard.views.replays import WORDS
@@ -23,3 +25,12 @@ def replays_of(event_id: str, lane: Mapping[str, Any] | None) -> dict[str, list[
         "replays": [{**one, "words": WORDS.get(one["fate"], one["fate"])} for one in some[:MAX_SHOWN]],
         **editing.links_of(event_id),
     }
+
+
+@register.filter
+def paths(said: str) -> SafeString:
+    """A sentence of shapes with what stands between backticks as code. All of it is escaped."""
+    parts = said.split("`")
+    return format_html_join(
+        "", "{}", ((format_html("<code>{}</code>", one) if at % 2 else one,) for at, one in enumerate(parts))
+    )

@@ -44,10 +44,10 @@ def edit(request: HttpRequest) -> HttpResponse:
         return render(request, "replays/edit.html", context)
     try:
         editing.edited(was, text)
-        context["difference"] = editing.difference(was, text)
-        context["shape"] = editing.checked(was, text)
         if "confirmed" in said:
             return _done(request, was, text)
+        context["difference"] = editing.difference(was, text)
+        context["shape"] = editing.checked(was, text)
     except BusError as error:
         return _trouble(request, error, context)
     return render(request, "replays/edit.html", context)

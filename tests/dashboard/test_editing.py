@@ -159,8 +159,8 @@ def test_the_check_says_where_the_edited_data_is_not_shaped_like_newer_events(
 
     text = page(operator, data=json.dumps({"total": 5, "lines": [1]}))
 
-    assert "`total` was number, is text in the newer 3; `currency` is missing" in text
-    assert "it removes `card`" in text
+    assert "<code>total</code> was number, is text in the newer 3; <code>currency</code> is missing" in text
+    assert "it removes <code>card</code>" in text
     assert "Publish for email" in text
 
 

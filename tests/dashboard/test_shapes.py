@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboard.queries.shapes import MAX_PATHS, differences, sentence, shape, shape_of
+from dashboard.queries.shapes import MAX_PATHS, differences, edit_sentence, sentence, shape, shape_of
 from dashboard.record.masking import MARK
 
 
@@ -27,14 +27,14 @@ def test_a_sentence_says_what_changed_kind_what_is_missing_and_what_is_gone() ->
 def test_a_field_that_only_some_newer_events_have_is_no_difference() -> None:
     now = [shape({"a": 1, "b": 1}), shape({"a": 1})]
 
-    assert differences(shape({"a": 1}), now).count == 0
-    assert differences(shape({"a": 1, "b": 2}), now).count == 0
+    assert differences(shape({"a": 1}), now).total == 0
+    assert differences(shape({"a": 1, "b": 2}), now).total == 0
 
 
 def test_a_masked_value_differs_from_no_kind() -> None:
-    assert differences(shape({"card": MARK}), [shape({"card": 1})]).count == 0
-    assert differences(shape({"card": {"n": 1}}), [shape({"card": MARK})]).count == 0
-    assert differences(shape({"card": MARK}), [shape({"card": {"n": 1}})]).count == 0
+    assert differences(shape({"card": MARK}), [shape({"card": 1})]).total == 0
+    assert differences(shape({"card": {"n": 1}}), [shape({"card": MARK})]).total == 0
+    assert differences(shape({"card": MARK}), [shape({"card": {"n": 1}})]).total == 0
 
 
 def test_an_object_that_is_missing_is_named_once_and_not_all_that_is_in_it() -> None:
@@ -47,7 +47,7 @@ def test_a_shape_is_bounded_and_what_lies_beyond_the_bound_is_not_called_missing
 
     assert len(wide) == MAX_PATHS
     assert len(deep) <= 6
-    assert differences(wide, [shape({"other": 1})]).count == 0
+    assert differences(wide, [shape({"other": 1})]).total == 0
 
 
 def test_hostile_keys_are_no_paths_and_are_shown_readable_and_short() -> None:
@@ -59,5 +59,14 @@ def test_hostile_keys_are_no_paths_and_are_shown_readable_and_short() -> None:
     assert len(said) < 200
 
 
-def test_what_is_no_json_object_has_no_shape() -> None:
-    assert [shape_of("{"), shape_of("[1]"), shape_of("")] == [None, None, None]
+def test_what_is_no_whole_json_has_no_shape() -> None:
+    assert [shape_of("{"), shape_of("")] == [None, None]
+
+
+def test_data_that_is_no_object_is_said_as_one_difference() -> None:
+    now = [shape({"total": 1}), shape({"total": 2})]
+
+    assert sentence(differences(shape([1]), now), 2) == "the data is no object but list, it is object in the newer 2"
+    assert edit_sentence(differences(shape("x"), now)) == "makes the whole data text, it was object"
+    assert differences(shape([1]), [shape([2]), shape({"total": 1})]).total == 0
+    assert differences(shape({"total": "x"}), [shape([2]), *now]).changed == [("total", "text", "number")]

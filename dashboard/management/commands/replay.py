@@ -15,7 +15,7 @@ from bus.management.commands import replay
 from bus.management.groups import connected, operator, partitions_of
 from dashboard.actions.audit import Actor
 from dashboard.models import Delivery
-from dashboard.replays import desk
+from dashboard.replays import desk, shaped
 from dashboard.replays.desk import Terms
 from dashboard.replays.models import Replay, Stage
 from dashboard.replays.plan import Asked
@@ -46,6 +46,8 @@ class Command(replay.Command):
         planned = desk.plan(operator(), _asked(options))
         for fate, count in sorted(desk.counts(planned).items()):
             self.say(f"{count:,} {WORDS[fate]}")
+        if said := shaped.sentence(shaped.compared(planned)):
+            self.say(said)
         if options["dry_run"]:
             return
         terms = Terms(
