@@ -116,7 +116,7 @@ def list_orders(folder: Path) -> None:
     """What a shop's projection would have left: an order list with each hostile text in each field."""
     texts = [text.encode("utf-8", "replace").decode()[:200] for text in PUBLISHED]
     done = manage(folder, "shell", "--command", ORDER_LIST.format(texts=ascii(texts)))
-    assert done.code == 0, done.stderr
+    assert done.code == 0, done.err
 
 
 def publish_readings(publisher: Publisher) -> None:
