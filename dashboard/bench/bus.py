@@ -68,7 +68,7 @@ def run(options: dict[str, Any]) -> Report:
             if level == levels[0]:
                 tables += [_latencies(raw, own, options["full"]), _memory(raw, own)]
                 longest = options["longest"] or (1_000_000 if options["full"] else 50_000)
-                tables += [_topics(own, events), _growth(own, [10_000, longest])]
+                tables += [_topics(own, 10 * events), _growth(own, [10_000, longest])]
     if options["svg"]:
         options["svg"].write_text(chart.drawn(tables[0]))
     return Report("bus", tables, NOTES)
