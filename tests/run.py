@@ -49,7 +49,8 @@ def install_programs() -> None:
     driver = run(PYTHON, "-m", "playwright", "--version") == 0
     redis = shutil.which("redis-cli")
     clocks = any(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
-    wanted = {"chromium": browser, "libatomic1": driver, "redis-tools": redis, "libfaketime": clocks}
+    wanted: dict[str, object] = {"chromium": browser, "libatomic1": driver, "redis-tools": redis, "libfaketime": clocks}
+    wanted["curl"] = shutil.which("curl")  # what pages say can be pasted is pasted
     missing = [name for name, there in wanted.items() if not there]
     client = Path("/usr/share/nodejs/redis").exists()
     if (missing or not client) and shutil.which("apt-get") and (os.geteuid() == 0 or shutil.which("sudo")):

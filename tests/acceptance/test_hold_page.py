@@ -81,6 +81,7 @@ def step(page: Page, word: str, left: int) -> None:
     expect(page.locator("#hold header")).to_contain_text(re.compile(rf"(^|\D){left} held"))
 
 
+@pytest.mark.timeout(600)
 def test_a_hundred_of_ten_thousand_are_stepped_one_by_one(shop: Running, context: BrowserContext) -> None:
     publish(shop, range(1, 2))
     wait_for(lambda: handled(shop) == [1], seconds=60, what="the handler")
