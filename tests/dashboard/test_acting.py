@@ -20,7 +20,7 @@ from bus.keys import Keys
 from bus.operations import Settlement
 from bus.publisher import Publisher
 from bus.streams import Client
-from dashboard.actions import roles
+from dashboard.actions import rates, roles
 from dashboard.actions.models import Action
 from dashboard.actions.roles import Role
 from dashboard.queries.bus_state import bus_state
@@ -309,12 +309,12 @@ def test_a_user_who_acts_too_often_has_to_wait(
     ann: Browser, events: list[Event], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dashboard.actions.rates._asked", OrderedDict())
-    for _ in range(60):
+    for _ in range(rates.PER_MINUTE):
         ann.post(reverse("act", args=["pause"]), {"frozen": "x"})
     question = asked(ann, "pause", topic="orders", group="email")
     confirmed(ann, question)
     assert not Action.objects.exists()
-    assert "more than 60 actions within a minute" in ann.get("/system/").content.decode()
+    assert f"more than {rates.PER_MINUTE} actions within a minute" in ann.get("/system/").content.decode()
 
 
 def test_hostile_names_are_shown_as_text(
