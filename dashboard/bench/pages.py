@@ -24,7 +24,7 @@ from dashboard.bench.asking import quantile
 from dashboard.bench.databases import opened
 from dashboard.bench.load import payload
 from dashboard.bench.made_up import TOPICS, types_of
-from dashboard.bench.record import filled
+from dashboard.bench.record import filled, workplace
 from dashboard.bench.report import Table
 from dashboard.bench.visitor import Visitor
 from dashboard.headless import dashboard, wait
@@ -40,7 +40,7 @@ Paths = Iterator[str]
 def pages(options: Mapping[str, Any]) -> Table:
     """Ask for each page, over a bus and a history of their own."""
     with (
-        _folder(options["keep"], options["on"]) as folder,
+        workplace(options["keep"], options["on"]) as folder,
         _data() as data,
         opened(options["on"], folder, None, keep=bool(options["keep"])) as database,
         EmbeddedServer(data / "server", durability="relaxed") as server,
@@ -122,15 +122,6 @@ def _is_recorded(visitor: Visitor) -> str:
     """Every topic is known to the pages, and so is its event."""
     topics = json.loads(visitor.get("/api/topics").text).get("topics", [])
     return "yes" if len(topics) >= ALL_TOPICS else ""
-
-
-@contextmanager
-def _folder(keep: Path | None, on: str) -> Iterator[Path]:
-    if keep:
-        yield (keep / on).absolute()
-    else:
-        with tempfile.TemporaryDirectory(prefix="fanlight-") as folder:
-            yield Path(folder)
 
 
 @contextmanager

@@ -74,7 +74,7 @@ def run(options: Mapping[str, Any]) -> Report:
     found: dict[str, Any] = {}
     notes = [" ".join(note.split()) for note in NOTES]
     for name in options["on"] or NAMES:
-        with _stopped_in_order(), _folder(options["keep"], name) as folder:
+        with _stopped_in_order(), workplace(options["keep"], name) as folder:
             try:
                 with opened(name, folder, options["database_url"], keep=bool(options["keep"])) as database:
                     _say(f"{database.name}:")
@@ -98,7 +98,7 @@ def _stopped_in_order() -> Iterator[None]:
 
 
 @contextmanager
-def _folder(keep: Path | None, name: str) -> Iterator[Path]:
+def workplace(keep: Path | None, name: str) -> Iterator[Path]:
     """Where to work: in a folder that stays, or one that goes."""
     if keep:
         (keep / name).mkdir(parents=True, exist_ok=True)
