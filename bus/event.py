@@ -147,8 +147,8 @@ def new_id() -> str:
 
 
 def new_correlation_id() -> str:
-    """32 hex digits, a valid W3C trace id."""
-    return uuid_utils.uuid4().hex
+    """32 hex digits, a valid W3C trace id. A UUIDv7: in order of time, so that an index of traces grows at its end."""
+    return uuid_utils.uuid7().hex
 
 
 def now_text() -> str:

@@ -73,9 +73,8 @@ def run(options: Mapping[str, Any]) -> Report:
             _fill(folder)
         with dashboard(folder, "up") as link:
             page, origin = sign_in(chromium, link)
-            tables = list(_measured(page, origin, folder, options))
-            if has_traces:
-                tables.append(import_module(TRACES).traces(page, origin))
+            tables = [import_module(TRACES).traces(page, origin)] if has_traces else []  # soon removed: they are old
+            tables += _measured(page, origin, folder, options)
     return Report("screen", tables, [_load(), "Browser, web, recorder, server and publisher share the machine."])
 
 
