@@ -20,7 +20,7 @@ from dashboard.actions.models import Action
 from dashboard.actions.roles import Deed
 from dashboard.models import NUMBER_BITS, Partition
 from dashboard.replays import plan as planning
-from dashboard.replays.models import CANARY, Fate, Replay, ReplayLetter, Stage
+from dashboard.replays.models import UNWATCHED, WATCHED, Fate, Replay, ReplayLetter, Stage
 from dashboard.replays.plan import Asked
 from dashboard.sql import rows
 
@@ -87,7 +87,7 @@ def confirm(actor: Actor, replay: Replay, terms: Terms) -> Replay:
     action = audit.begin(actor, _wanted(replay, Deed.REPLAY, terms.reason, count=planned))
     with transaction.atomic():
         begun = Replay.objects.filter(pk=replay.pk, stage=Stage.PLANNED).update(
-            stage=Stage.RUNNING, planned=planned, pace=terms.pace, canary=0 if terms.canary else len(CANARY),
+            stage=Stage.RUNNING, planned=planned, pace=terms.pace, canary=0 if terms.canary else UNWATCHED,
             action=action, who=actor.name[:150], began_ms=_now_ms(),
         )  # fmt: skip
         if begun and terms.superseded:
@@ -100,13 +100,18 @@ def confirm(actor: Actor, replay: Replay, terms: Terms) -> Replay:
 
 
 def cancel(actor: Actor, replay: Replay, reason: str = "") -> Replay:
-    """Hand nothing more back; what was handed back goes on. Raises `Forbidden` or `ReplayInvalid`."""
+    """Hand nothing more back; what was handed back goes on. Of one that stopped: leave it so, and say no more of it.
+
+    Raises `Forbidden` or `ReplayInvalid`.
+    """
 
     def do(_action: Action) -> Outcome:
-        if not Replay.objects.filter(pk=replay.pk, stage=Stage.RUNNING).update(
-            stage=Stage.CANCELLED, ended_ms=_now_ms(), told=f"Cancelled by {actor.name}."
+        told = f"{replay.told} Cancelled by {actor.name}.".strip()
+        if not Replay.objects.filter(pk=replay.pk, stage__in=(Stage.RUNNING, Stage.STOPPED), told=replay.told).update(
+            stage=Stage.CANCELLED, ended_ms=_now_ms(), told=told[:500]
         ):
-            raise ReplayInvalid(f"expected a replay that runs, replay {replay.pk} is {replay.stage}")
+            replay.refresh_from_db()
+            raise ReplayInvalid(f"expected a replay that runs or has stopped, replay {replay.pk} is {replay.stage}")
         replay.refresh_from_db()
         return Outcome(f"{replay.left:,} of {replay.planned:,} letters stay dead", count=replay.left)
 
@@ -115,14 +120,14 @@ def cancel(actor: Actor, replay: Replay, reason: str = "") -> Replay:
 
 
 def go_on(actor: Actor, replay: Replay, reason: str = "") -> Replay:
-    """Replay the rest of one that stopped after its canary, or was cancelled. Raises `Forbidden` or `ReplayInvalid`."""
+    """Replay the rest of one that stopped by itself, or was cancelled. Raises `Forbidden` or `ReplayInvalid`."""
     audit.admit(actor, _wanted(replay, Deed.RESUME_REPLAY, reason, parent=replay.action))
     if replay.stage not in (Stage.STOPPED, Stage.CANCELLED) or not replay.left:
         raise ReplayInvalid(f"expected a replay that ended early, replay {replay.pk} is {replay.stage}")
     record_end(replay)
     action = audit.begin(actor, _wanted(replay, Deed.RESUME_REPLAY, reason, count=replay.left, parent=replay.action))
     changed = Replay.objects.filter(pk=replay.pk, stage=replay.stage).update(
-        stage=Stage.RUNNING, canary=len(CANARY), action=action, ended_ms=None, told=""
+        stage=Stage.RUNNING, canary=WATCHED, action=action, ended_ms=None, told=""
     )
     if not changed:
         audit.end(action, "failed", Outcome("somebody else was first"))

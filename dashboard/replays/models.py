@@ -51,6 +51,8 @@ LEFT_OUT: Final = (
 )  # fmt: skip
 ENDED: Final = (Fate.SUCCEEDED, Fate.SAME_ERROR, Fate.NEW_ERROR, Fate.OTHER)
 CANARY: Final = (1, 11)  # letters touched by the end of each step of it
+WATCHED: Final = len(CANARY)  # all may follow, and it stops by itself when too many of them fail
+UNWATCHED: Final = WATCHED + 1  # all follow, whatever becomes of them
 
 
 class Replay(models.Model):
@@ -72,7 +74,7 @@ class Replay(models.Model):
     other = models.BigIntegerField(default=0)
     missed = models.BigIntegerField(default=0)
     pace = models.IntegerField(default=0)  # letters a second
-    canary = models.IntegerField(default=0)  # its step: 0, 1, then 2 once all may follow
+    canary = models.IntegerField(default=0)  # its step: 0, 1, then `WATCHED`; or `UNWATCHED` from the start
     action = models.ForeignKey(Action, models.PROTECT, null=True, related_name="+")  # set when it is confirmed
     began_ms = models.BigIntegerField(null=True)
     beat_ms = models.BigIntegerField(default=0)  # a runner had it in hand

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
@@ -14,6 +14,7 @@ from dashboard.replays.models import ENDED, Fate, Replay
 from dashboard.sql import rows, slices
 
 PORTION: Final = 2_000
+LATELY: Final = 50  # letters whose ends tell whether it is worth to go on
 _LOOK: Final = (
     "SELECT l.number, l.fate, l.kind, l.ended AS before, d.state, d.ended, d.error, d.fingerprint"
     " FROM dashboard_replayletter l LEFT JOIN dashboard_delivery d ON d.event_id = l.event_id"
@@ -57,6 +58,7 @@ class Watch:
 
     def __init__(self) -> None:
         self._after: dict[int, int] = defaultdict(int)
+        self._lately: dict[int, deque[Fate]] = defaultdict(lambda: deque(maxlen=LATELY))
 
     def look(self, replay: Replay) -> int:
         """Take in what a portion of them says. Result: how many have ended."""
@@ -65,10 +67,17 @@ class Watch:
         heard = [(row["number"], said) for row in found if (said := told(row)) is not None and said.is_final]
         for some in slices(heard):
             self._store(replay, some)
+        self._lately[replay.pk].extend(said.fate for _, said in heard)
         return len(heard)
 
+    def lately(self, replay: Replay) -> Counter[Fate] | None:
+        """How the last `LATELY` letters ended; None while so many are not known since it began or went on."""
+        ends = self._lately[replay.pk]
+        return Counter(ends) if len(ends) == LATELY else None
+
     def forget(self, replay: Replay) -> None:
-        self._after.pop(replay.pk, None)
+        """It does not run any more: how letters ended says nothing about those that follow when it goes on."""
+        self._lately.pop(replay.pk, None)
 
     def _store(self, replay: Replay, heard: Any) -> None:
         moved: Counter[Fate] = Counter()

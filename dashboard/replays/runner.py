@@ -26,8 +26,8 @@ from bus.lease import Lease
 from bus.streams import Client, connect
 from dashboard.replays import desk
 from dashboard.replays.handing import Hands
-from dashboard.replays.models import CANARY, Fate, Replay, Stage
-from dashboard.replays.outcomes import Told, Watch, of_canary
+from dashboard.replays.models import CANARY, WATCHED, Fate, Replay, Stage
+from dashboard.replays.outcomes import LATELY, Told, Watch, of_canary
 
 TURN_SECONDS: Final = 0.1  # also how soon a cancelled replay hands back nothing more
 LOOK_SECONDS: Final = 0.25  # between two looks for outcomes
@@ -35,6 +35,7 @@ BEAT_MS: Final = 1_000
 LEASE_SECONDS: Final = 5.0
 SWEEP_SECONDS: Final = 60.0
 AT_ONCE: Final = 50  # replays in hand
+MOST_FAILED: Final = LATELY // 2  # of the last letters, for the rest to be worth it
 TROUBLE_SECONDS: Final = (0.1, 2.0)
 
 log = logging.getLogger("dashboard.replays")
@@ -94,6 +95,7 @@ class Runner:
         if replay.stage == Stage.RUNNING:
             self._beat(replay)
             self._judge(replay)
+            self._break_off(replay)
         if replay.stage == Stage.RUNNING and replay.left:
             self._hand_back(replay)
         if replay.stage == Stage.RUNNING and not replay.left and not replay.waiting:
@@ -102,6 +104,7 @@ class Runner:
             desk.record_end(replay)
         if replay.stage != Stage.RUNNING:
             self._paces.pop(replay.pk, None)
+            self._watch.forget(replay)
 
     def _hand_back(self, replay: Replay) -> None:
         count = self._paces.setdefault(replay.pk, Pace(replay.pace)).grant()
@@ -130,6 +133,15 @@ class Runner:
             desk.end(replay, Stage.STOPPED, _why_stopped(replay, failed))
         elif Replay.objects.filter(pk=replay.pk, canary=replay.canary).update(canary=replay.canary + 1):
             replay.canary += 1
+
+    def _break_off(self, replay: Replay) -> None:
+        """Stop the rest when it fails as the canary might have: a fix that did not hold, or a service that went away."""
+        lately = self._watch.lately(replay) if replay.stage == Stage.RUNNING and replay.canary == WATCHED else None
+        if lately is None or not replay.left:
+            return
+        failed = lately[Fate.SAME_ERROR] + lately[Fate.NEW_ERROR]
+        if failed >= MOST_FAILED:
+            desk.end(replay, Stage.STOPPED, _why_broken_off(replay, failed, lately[Fate.SAME_ERROR]))
 
     def _beat(self, replay: Replay) -> None:
         now_ms = int(time.time() * 1000)
@@ -186,3 +198,14 @@ def _why_stopped(replay: Replay, failed: Sequence[Told]) -> str:
     what = "the same error returned" if same else "a new error came"
     count = f" for {len(failed)} of them" if len(failed) < replay.touched else ""
     return f"Stopped after the canary: {replay.touched:,} of {replay.planned:,} touched; {what}{count}."
+
+
+def _why_broken_off(replay: Replay, failed: int, same: int) -> str:
+    what = (
+        "with the same error"
+        if same == failed
+        else f"{same} of them with the same error"
+        if same
+        else "with new errors"
+    )
+    return f"Stopped at {replay.touched:,} of {replay.planned:,}: {failed} of the last {LATELY} failed, {what}."

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
+from django.db.models import Exists, F, OuterRef
 
 from dashboard import visible
 from dashboard.models import NUMBER_BITS
@@ -18,6 +19,7 @@ from dashboard.replays.models import CANARY, ENDED, LEFT_OUT, Fate, Replay, Stag
 from dashboard.sql import rows, rows_in, spread
 
 PER_PAGE: Final = 50
+IN_HAND: Final = 5
 SILENT_MS: Final = 10_000  # a runner says every second that it has a replay in hand
 RECENT_MS: Final = 600_000  # what ended so lately is still news
 _LETTERS: Final = (
@@ -59,12 +61,23 @@ def replays(*, before: int | None = None, limit: int = PER_PAGE) -> dict[str, An
     }
 
 
-def in_hand() -> list[dict[str, Any]]:
-    """Replays that run, and those that ended within the last minutes, newest first."""
-    since = int(time.time() * 1000) - RECENT_MS
-    running = seen().filter(stage=Stage.RUNNING).order_by("-pk")[:5]
-    ended = seen().filter(ended_ms__gte=since).order_by("-pk")[:5]
-    return [told(replay) for replay in sorted({*running, *ended}, key=lambda one: -one.pk)][:5]
+def in_hand(topic: str | None = None, group: str | None = None) -> list[dict[str, Any]]:
+    """Replays that want somebody's eye, newest first: of all, or of one group.
+
+    Those that run, those that ended within the last minutes, and those that stopped by themselves: until somebody
+    lets them go on or cancels them, or a newer replay of the same letters takes their place.
+    """
+    mine = {"topic": topic, "group": group} if topic else {}
+    found = seen().filter(**mine).order_by("-pk")
+    later = Replay.objects.filter(
+        pk__gt=OuterRef("pk"), topic=OuterRef("topic"), group=OuterRef("group"), error=OuterRef("error"),
+        began_ms__isnull=False,
+    )  # fmt: skip
+    unfinished = found.filter(stage=Stage.STOPPED, planned__gt=F("touched") + F("missed")).exclude(Exists(later))
+    running = found.filter(stage=Stage.RUNNING)
+    ended = found.filter(ended_ms__gte=int(time.time() * 1000) - RECENT_MS)
+    some = {one for wanted in (running, unfinished, ended) for one in wanted[:IN_HAND]}
+    return [told(replay) for replay in sorted(some, key=lambda one: -one.pk)][:IN_HAND]
 
 
 def replay(pk: int) -> dict[str, Any] | None:

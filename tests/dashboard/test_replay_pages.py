@@ -118,6 +118,10 @@ def test_one_that_stopped_says_so_and_offers_the_rest(
     assert "Stopped after the canary: 11 of 60 touched; the same error returned." in text
     assert "Same error 11" in text
     assert "Replay the other 49" in text
+    for page in ("/dead/", "/consumers/orders/email/"):
+        assert "Stopped after the canary: 11 of 60 touched; the same error returned. Go on or cancel…" in text_of(
+            operator.get(page)
+        )
     assert operator.post(f"{url}go-on/").status_code == 302
     assert Replay.objects.get().stage == Stage.RUNNING
     assert operator.post(f"{url}cancel/").status_code == 302

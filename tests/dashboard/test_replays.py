@@ -15,7 +15,7 @@ from dashboard import queries
 from dashboard.actions.audit import Actor
 from dashboard.actions.models import Action
 from dashboard.models import Delivery, Partition
-from dashboard.replays import desk
+from dashboard.replays import desk, shown
 from dashboard.replays.desk import ReplayInvalid, Terms
 from dashboard.replays.models import Fate, Replay, ReplayLetter, Stage
 from dashboard.replays.plan import Asked
@@ -238,6 +238,80 @@ def test_one_that_was_stopped_can_go_on_with_the_rest(
     desk.go_on(ANN, replay, "one more look")
     turn_until(runner, lambda: len(dead.replayed()) == 30, wait_until)
     assert Action.objects.get(deed="resume-replay").parent == Action.objects.get(deed="replay")
+
+
+def test_the_rest_stops_too_when_half_of_the_last_fifty_fail(
+    dead: Graveyard, record: Any, runner: Runner, wait_until: Any
+) -> None:
+    dead.publish(400)
+    dead.give_up()
+    record()
+    replay = start(terms=Terms(pace=100))
+    ends = [dead.succeed, dead.give_up]
+
+    def all_fail_after_the_canary() -> bool:
+        ends[len(dead.replayed()) > 11]()
+        record()
+        return Replay.objects.get().stage == Stage.STOPPED
+
+    turn_until(runner, all_fail_after_the_canary, wait_until)
+    replay.refresh_from_db()
+    assert replay.left > 200, "most were spared"
+    assert f"Stopped at {replay.touched} of 400: " in replay.told
+    assert "of the last 50 failed, with the same error." in replay.told
+    desk.go_on(ANN, replay, "fixed now")
+
+    def all_succeed() -> bool:
+        dead.succeed()
+        record()
+        return Replay.objects.get().stage != Stage.RUNNING
+
+    turn_until(runner, all_succeed, wait_until)
+    assert Replay.objects.get().stage == Stage.DONE, "what failed before it was let go on counts no more"
+
+
+def test_one_that_nobody_wants_to_be_stopped_goes_on_to_the_end(
+    dead: Graveyard, record: Any, runner: Runner, wait_until: Any
+) -> None:
+    dead.publish(150)
+    dead.give_up()
+    record()
+    start()
+
+    def all_fail() -> bool:
+        dead.give_up()
+        record()
+        return Replay.objects.get().stage != Stage.RUNNING
+
+    turn_until(runner, all_fail, wait_until)
+    assert Replay.objects.get().same_error == 150
+
+
+def test_one_that_stopped_stays_in_sight_until_somebody_decides(
+    dead: Graveyard, record: Any, runner: Runner, wait_until: Any
+) -> None:
+    dead.publish(30)
+    dead.give_up()
+    record()
+    start(terms=Terms(pace=2_000))
+
+    def fails() -> bool:
+        dead.give_up()
+        record()
+        return Replay.objects.get().stage == Stage.STOPPED
+
+    turn_until(runner, fails, wait_until)
+    Replay.objects.update(ended_ms=1)  # long ago
+    assert [one["stage"] for one in shown.in_hand()] == ["stopped"]
+    assert [one["stage"] for one in shown.in_hand("orders", "email")] == ["stopped"]
+    assert shown.in_hand("orders", "audit") == []
+    newer = start()
+    assert [one["id"] for one in shown.in_hand()] == [newer.pk], "a newer one of the same letters takes its place"
+    Replay.objects.filter(pk=newer.pk).update(began_ms=None, stage=Stage.PLANNED)
+    desk.cancel(ANN, Replay.objects.get(stage=Stage.STOPPED), "not today")
+    (one,) = shown.in_hand()
+    assert (one["stage"], one["can_go_on"]) == ("cancelled", True)
+    assert one["told"] == "Stopped after the canary: 11 of 30 touched; the same error returned. Cancelled by ann."
 
 
 def test_cancelling_leaves_the_rest_dead(dead: Graveyard, record: Any, runner: Runner, wait_until: Any) -> None:
