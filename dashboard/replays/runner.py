@@ -135,7 +135,7 @@ class Runner:
             replay.canary += 1
 
     def _break_off(self, replay: Replay) -> None:
-        """Stop the rest when it fails as the canary might have: a fix that did not hold, or a service that went away."""
+        """Stop the rest when it fails as the canary might have: a fix that does not hold, a service that is away."""
         lately = self._watch.lately(replay) if replay.stage == Stage.RUNNING and replay.canary == WATCHED else None
         if lately is None or not replay.left:
             return
@@ -201,11 +201,6 @@ def _why_stopped(replay: Replay, failed: Sequence[Told]) -> str:
 
 
 def _why_broken_off(replay: Replay, failed: int, same: int) -> str:
-    what = (
-        "with the same error"
-        if same == failed
-        else f"{same} of them with the same error"
-        if same
-        else "with new errors"
-    )
+    of_them = "" if same == failed else f"{same} of them "
+    what = f"{of_them}with the same error" if same else "with new errors"
     return f"Stopped at {replay.touched:,} of {replay.planned:,}: {failed} of the last {LATELY} failed, {what}."

@@ -247,7 +247,7 @@ def test_the_rest_stops_too_when_half_of_the_last_fifty_fail(
     dead.give_up()
     record()
     replay = start(terms=Terms(pace=100))
-    ends = [dead.succeed, dead.give_up]
+    ends: list[Callable[[], int]] = [dead.succeed, dead.give_up]
 
     def all_fail_after_the_canary() -> bool:
         ends[len(dead.replayed()) > 11]()
