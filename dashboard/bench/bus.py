@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from bus.garbage import collect_rarely
 from bus.server import EmbeddedServer
-from dashboard.bench import chart
+from dashboard.bench import apart, chart
 from dashboard.bench.compared import compared
 from dashboard.bench.latency import own_latency, raw_latency
 from dashboard.bench.own import Own
@@ -69,6 +69,7 @@ def run(options: dict[str, Any]) -> Report:
                 tables += [_latencies(raw, own, options["full"]), _memory(raw, own)]
                 longest = options["longest"] or (1_000_000 if options["full"] else 50_000)
                 tables += [_topics(own, 10 * events), _growth(own, [10_000, longest])]
+                tables.append(apart.measured(own.config.url or "", own.config.data_folder, 25 * events))
     if options["svg"]:
         options["svg"].write_text(chart.drawn(tables[0]))
     return Report("bus", tables, NOTES)
