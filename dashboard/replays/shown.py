@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-from django.db.models import Exists, F, OuterRef
+from django.db.models import Exists, F, OuterRef, Q
 
 from dashboard import visible
 from dashboard.models import NUMBER_BITS
@@ -68,16 +68,14 @@ def in_hand(topic: str | None = None, group: str | None = None) -> list[dict[str
     lets them go on or cancels them, or a newer replay of the same letters takes their place.
     """
     mine = {"topic": topic, "group": group} if topic else {}
-    found = seen().filter(**mine).order_by("-pk")
     later = Replay.objects.filter(
         pk__gt=OuterRef("pk"), topic=OuterRef("topic"), group=OuterRef("group"), error=OuterRef("error"),
         began_ms__isnull=False,
     )  # fmt: skip
-    unfinished = found.filter(stage=Stage.STOPPED, planned__gt=F("touched") + F("missed")).exclude(Exists(later))
-    running = found.filter(stage=Stage.RUNNING)
-    ended = found.filter(ended_ms__gte=int(time.time() * 1000) - RECENT_MS)
-    some = {one for wanted in (running, unfinished, ended) for one in wanted[:IN_HAND]}
-    return [told(replay) for replay in sorted(some, key=lambda one: -one.pk)][:IN_HAND]
+    unfinished = Q(stage=Stage.STOPPED, planned__gt=F("touched") + F("missed")) & ~Exists(later)
+    ended = Q(ended_ms__gte=int(time.time() * 1000) - RECENT_MS)
+    found = seen().filter(Q(stage=Stage.RUNNING) | unfinished | ended, **mine)
+    return [told(one) for one in found.order_by("-pk")[:IN_HAND]]
 
 
 def replay(pk: int) -> dict[str, Any] | None:

@@ -278,14 +278,14 @@ def test_the_pages_take_the_same_number_of_queries_for_any_number_of_groups(
     subscribe("one", "a")
     with django_assert_max_num_queries(16):
         text_of(reader, "/consumers/")
-    with django_assert_max_num_queries(30):
+    with django_assert_max_num_queries(31):
         text_of(reader, "/consumers/one/a/")
     for number in range(8):
         subscribe(f"topic-{number}", *(f"g-{n}" for n in range(10)))
     with django_assert_max_num_queries(16):
         text = text_of(reader, "/consumers/")
     assert "the 50 most in trouble of 81" in text
-    with django_assert_max_num_queries(30):
+    with django_assert_max_num_queries(31):
         text_of(reader, "/consumers/topic-1/g-1/")
     assert len(rows_of(reader, "/consumers/?rows=all")) == 81
 
