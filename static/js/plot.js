@@ -77,9 +77,11 @@ function zoned(seconds) {
   return root.dataset.time === "utc" ? window.uPlot.tzDate(date, "Etc/UTC") : date;
 }
 
-function clock(seconds) {
-  const date = zoned(seconds);
-  return [date.getHours(), date.getMinutes()].map((part) => String(part).padStart(2, "0")).join(":");
+function clock(second, _at, seconds) {
+  const date = zoned(second);
+  const parts = [date.getHours(), date.getMinutes()];
+  if (seconds.some((other) => other % 60)) parts.push(date.getSeconds()); // a young chart: minutes alone would repeat
+  return parts.map((part) => String(part).padStart(2, "0")).join(":");
 }
 
 function stroke({ line, unit, look, colour }) {
