@@ -28,11 +28,14 @@ class SearchBox extends HTMLElement {
   async #ask() {
     this.#asked?.abort();
     this.#asked = new AbortController();
-    const words = new URLSearchParams({ q: this.input.value, cursor: this.input.selectionStart });
+    const { value, selectionStart } = this.input;
+    const words = new URLSearchParams({ q: value, cursor: selectionStart });
     if (this.dataset.topic) words.set("topic", this.dataset.topic);
     try {
       const answer = await fetch(`${this.dataset.url}?${words}`, { signal: this.#asked.signal });
-      if (answer.ok && document.activeElement === this.input) this.#show((await answer.json()).suggestions);
+      if (!answer.ok || document.activeElement !== this.input) return;
+      const { suggestions } = await answer.json();
+      this.#show(suggestions.map((one) => ({ ...one, after: value.length - one.end })));
     } catch {
       // Asked anew meanwhile, or the server is away: the box works without suggestions.
     }
@@ -92,7 +95,8 @@ class SearchBox extends HTMLElement {
   #take(one) {
     this.#asked?.abort(); // its answer would be about what was typed before
     const goesOn = /[:.]$/.test(one.text); // a field: its value follows
-    this.input.setRangeText(goesOn ? one.text : `${one.text} `, one.start, one.end, "end");
+    const end = Math.max(this.input.value.length - one.after, one.start); // with what was typed since it was asked for
+    this.input.setRangeText(goesOn ? one.text : `${one.text} `, one.start, end, "end");
     this.#show([]);
     if (goesOn) this.#ask();
   }

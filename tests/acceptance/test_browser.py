@@ -143,6 +143,17 @@ def test_a_query_is_suggested_by_keyboard_and_finds_events(page: Page) -> None:
     expect(page.locator('tr[data-row]:not([data-type="order_placed"])')).to_have_count(0)
 
 
+def test_a_suggestion_takes_the_place_of_all_that_was_typed_of_its_word(page: Page) -> None:
+    page.route("**/*q=ty&*", lambda route: None)  # its suggestions are late
+    page.goto("/topics/orders/")
+    box = page.get_by_role("combobox", name="Query")
+    box.press_sequentially("t")
+    expect(page.get_by_role("option", name="type:")).to_be_visible()
+    box.press_sequentially("y")
+    page.get_by_role("option", name="type:").click()
+    expect(box).to_have_value("type:")
+
+
 def test_a_wrong_word_is_marked_and_corrected_with_one_click(page: Page) -> None:
     page.goto("/search/?q=state:succeeded+tpye:order_placed")
     expect(page.get_by_role("alert").locator("mark")).to_have_text("tpye")
