@@ -144,7 +144,7 @@ def test_a_query_is_suggested_by_keyboard_and_finds_events(page: Page) -> None:
 
 
 def test_a_suggestion_takes_the_place_of_all_that_was_typed_of_its_word(page: Page) -> None:
-    page.route("**/*q=ty&*", lambda route: None)  # its suggestions are late
+    page.route("**/*q=ty&*", lambda _: None)  # its suggestions are late
     page.goto("/topics/orders/")
     box = page.get_by_role("combobox", name="Query")
     box.press_sequentially("t")
