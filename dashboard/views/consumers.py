@@ -21,9 +21,8 @@ from dashboard import queries
 from dashboard.actions.deeds.entries import named
 from dashboard.actions.sight import Sight
 from dashboard.queries.groups import CONDITIONS, is_behind
-from dashboard.replays import shown
 from dashboard.views.charts import over_time
-from dashboard.views.replays import bar
+from dashboard.views.replays import in_hand
 
 MAX_ROWS: Final = 50
 MOST_ROWS: Final = 500
@@ -141,7 +140,7 @@ def _found(request: HttpRequest, topic: str, name: str) -> dict[str, Any]:
         "dead": queries.dead_letters(topic=topic, group=name, limit=MAX_KINDS),
         "commands": list(_commands(topic, name, found)),
         "holding": _holding(request, topic, name),
-        "replays": [{**one, "bar": bar(one)} for one in shown.in_hand(topic, name)],
+        "replays": in_hand(topic, name),
     }
 
 

@@ -18,9 +18,8 @@ from bus.delivery import without_details
 from dashboard import queries
 from dashboard.actions.roles import Deed, may
 from dashboard.queries.language import quoted
-from dashboard.replays import shown
 from dashboard.views.consumers import row_id
-from dashboard.views.replays import bar
+from dashboard.views.replays import in_hand
 
 MAX_COMMANDS: Final = 5
 
@@ -51,7 +50,7 @@ def _context(request: HttpRequest) -> dict[str, Any]:
         "without": [{"name": name, "value": asked[name], "link": _link(asked, name)} for name in asked],
         "one": _one(request, kinds, asked) if error else None,
         "query": request.GET.urlencode(),
-        "replays": [{**one, "bar": bar(one)} for one in shown.in_hand()],
+        "replays": in_hand(),
         "may_replay": may(request.user, Deed.REPLAY, topic or ""),
     }
 

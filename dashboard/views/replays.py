@@ -169,6 +169,11 @@ def _context(request: HttpRequest, pk: int) -> dict[str, Any]:
     }
 
 
+def in_hand(topic: str | None = None, group: str | None = None) -> list[dict[str, Any]]:
+    """What `dead/_replays.html` shows: the replays that want somebody's eye, of all or of one group."""
+    return [{**one, "bar": bar(one)} for one in shown.in_hand(topic, group)]
+
+
 def bar(replay: dict[str, Any]) -> list[dict[str, Any]]:
     """The parts of its progress in a box of 1,000, each with where it begins."""
     parts, at = [], 0.0
