@@ -42,12 +42,19 @@ LOOKS: Final[dict[str, tuple[Literal["light", "dark"], dict[str, str]]]] = {
 Pages = dict[str, list[str]]
 
 
+@pytest.fixture(scope="session")
+def made_once() -> dict[str, str]:
+    """What the first that came here made: it stays on the dashboard, and what is paused can't be paused again."""
+    return {}
+
+
 @pytest.fixture(scope="module")
-def pages(chromium: Browser, reader: dict[str, Any]) -> Pages:
+def pages(chromium: Browser, reader: dict[str, Any], made_once: dict[str, str]) -> Pages:
     """By route, the addresses that answer with a whole page; none for fragments and the API."""
     context = signed_in(chromium, reader)
-    pks = made(context)
-    found = {route[0]: pages_of(context, route, pks) for route in ROUTES}
+    if not made_once:
+        made_once.update(made(context))
+    found = {route[0]: pages_of(context, route, made_once) for route in ROUTES}
     context.close()
     return found
 

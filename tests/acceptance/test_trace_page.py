@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import subprocess
@@ -10,10 +11,11 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import pytest
-from playwright.sync_api import Browser, Error, Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.acceptance.browsing import PATIENCE_MS, listen
 from tests.acceptance.processes import ROOT, Running, environment, manage, running
+from tests.conftest import wait_for
 
 WaitUntil = Callable[..., Any]
 
@@ -45,16 +47,19 @@ def _cookies(folder: Any, port: int, server: Running, browser: Browser) -> Any:
     link = manage(folder, "loginlink", "--port", str(port)).out.split()[-1]
     context = browser.new_context()
     page = context.new_page()
-    for _ in range(300):
-        try:
-            page.goto(link)
-            break
-        except Error:  # it does not listen yet
-            assert server.process.poll() is None, server.lines
+    wait_for(lambda: _listens(port) or server.process.poll() is not None, seconds=60, what="the server to listen")
+    assert server.process.poll() is None, server.lines
+    page.goto(link)
     page.wait_for_url(f"http://127.0.0.1:{port}/", timeout=PATIENCE_MS)
     cookies = context.cookies()
     context.close()
     return cookies
+
+
+def _listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+        return True
+    return False
 
 
 @pytest.fixture
